@@ -1,0 +1,84 @@
+#include "driver/channel.h"
+
+namespace netvsc {
+
+HostSignal::HostSignal(Uio *uio, uint32_t relid,
+                       std::optional<uint32_t> monitor_id)
+    : uio_(uio), monitor_(monitor_id.has_value())
+{
+    uint8_t *at;
+    if (monitor_) {
+        at = uio->map(wire::kUioMapMonitorPage).data() +
+             offsetof(wire::MonitorPage, groups) +
+             *monitor_id / wire::kMonitorTriggersPerGroup *
+                 sizeof(wire::MonitorTriggerGroup) +
+             offsetof(wire::MonitorTriggerGroup, pending);
+        bit_ = 1u << (*monitor_id % wire::kMonitorTriggersPerGroup);
+    } else {
+        at = uio->map(wire::kUioMapInterruptPage).data() +
+             wire::kInterruptPageGuestToHost + relid / 32 * 4;
+        bit_ = 1u << (relid % 32);
+    }
+    word_ = reinterpret_cast<uint32_t *>(at);
+}
+
+void
+HostSignal::signal() noexcept
+{
+    /* A read-modify-write: other channels, the kernel and the host share
+     * the word (H.2). */
+    std::atomic_ref(*word_).fetch_or(bit_, std::memory_order_seq_cst);
+    if (!monitor_) {
+        uio_->irq_control(true);
+    }
+}
+
+CompletionPacket
+make_receive_completion(uint64_t trans_id, uint32_t status)
+{
+    struct {
+        wire::PacketDescriptor desc;
+        wire::nvsp::SendRndisPacketComplete message;
+    } packet = {};
+    packet.desc.type = wire::kPacketCompletion;
+    packet.desc.offset8 = sizeof packet.desc / wire::kRingUnit;
+    packet.desc.len8 = sizeof packet / wire::kRingUnit;
+    packet.desc.trans_id = trans_id;
+    packet.message.type = wire::nvsp::kSendRndisPacketComplete;
+    packet.message.status = status;
+    return std::bit_cast<CompletionPacket>(packet);
+}
+
+Channel::Channel(std::span<uint8_t> rings, HostSignal signal)
+    : out_(rings.first(rings.size() / 2)), signal_(signal),
+      in_(rings.last(rings.size() / 2))
+{
+}
+
+unsigned
+Channel::completion_room() noexcept
+{
+    constexpr uint32_t kBytes = sizeof(CompletionPacket) + wire::kTrailerSize;
+    std::lock_guard lock(out_lock_);
+    uint32_t free = out_.free_bytes();
+    /* Strictly less than free: a full ring would look empty (A.3). */
+    return free == 0 ? 0 : (free - 1) / kBytes;
+}
+
+bool
+Channel::out_broken() noexcept
+{
+    std::lock_guard lock(out_lock_);
+    return out_.broken();
+}
+
+void
+Channel::publish_consumed() noexcept
+{
+    if (in_.publish()) {
+        std::lock_guard lock(out_lock_);
+        signal_host();
+    }
+}
+
+} // namespace netvsc

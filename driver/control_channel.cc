@@ -1,0 +1,185 @@
+#include "driver/control_channel.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include <errno.h>
+
+namespace netvsc {
+
+ControlChannel::ControlChannel(Uio *uio, Channel *channel, RxQueue *rxq,
+                               ControlMailbox *mailbox, SessionFault *fault,
+                               const std::atomic<bool> *cancelled,
+                               uint16_t generation,
+                               std::chrono::milliseconds reply_deadline)
+    : uio_(uio), channel_(channel), rxq_(rxq), mailbox_(mailbox),
+      fault_(fault), cancelled_(cancelled), generation_(generation),
+      reply_deadline_(reply_deadline)
+{
+}
+
+Status
+ControlChannel::send_packet(const NvspPacket &packet, const std::string &what)
+{
+    auto deadline = Clock::now() + reply_deadline_;
+    Status sent = wait_until(deadline, [&] {
+        return channel_->send(std::span(&packet, 1), kCompletionReserve) == 1;
+    });
+    return sent ? sent : no_answer(sent.error(), what);
+}
+
+Result<ControlChannel::NvspReply>
+ControlChannel::wait_nvsp(const char *what)
+{
+    std::optional<NvspReply> reply;
+    Status done = wait_until(Clock::now() + reply_deadline_, [&] {
+        reply = mailbox_->take_nvsp();
+        return reply.has_value();
+    });
+    if (!done) {
+        return no_answer(done.error(), what);
+    }
+    return *reply;
+}
+
+Status
+ControlChannel::put_in_section(std::span<const uint8_t> message,
+                               const std::string &what)
+{
+    auto deadline = Clock::now() + reply_deadline_;
+    Status free =
+        wait_until(deadline, [&] { return sections_->take_control(); });
+    if (!free) {
+        return no_answer(free.error(), what);
+    }
+    /* Control messages go in a send section, not by a GPA range as other
+     * guests send them: no physical address is needed that way (C.9). */
+    std::memcpy(sections_->section(kControlSection).data(), message.data(),
+                message.size());
+    wire::nvsp::SendRndisPacket packet = {
+        wire::nvsp::kSendRndisPacket, wire::nvsp::kChannelTypeControl,
+        kControlSection, static_cast<uint32_t>(message.size())};
+    TransactionId id = {generation_, TransactionId::Kind::kControl,
+                        kControlSection};
+    return send_packet(make_nvsp_packet(packet, id.encode(), true), what);
+}
+
+Result<std::vector<uint8_t>>
+ControlChannel::request_rndis(std::span<const uint8_t> message,
+                              uint32_t request_id, uint32_t reply_type,
+                              size_t min_size, const std::string &what)
+{
+    mailbox_->expect_rndis(reply_type, request_id);
+    if (Status sent = put_in_section(message, what); !sent) {
+        return sent.error();
+    }
+    std::optional<std::vector<uint8_t>> reply;
+    Status done = wait_until(Clock::now() + reply_deadline_, [&] {
+        reply = mailbox_->take_rndis();
+        return reply.has_value();
+    });
+    if (!done) {
+        return no_answer(done.error(), what);
+    }
+    if (reply->size() < min_size) {
+        return Error{EPROTO, "The host answered " + what +
+                                 " with a message that is too short."};
+    }
+    return std::move(*reply);
+}
+
+Status
+ControlChannel::send_rndis(std::span<const uint8_t> message,
+                           const std::string &what)
+{
+    if (Status sent = put_in_section(message, what); !sent) {
+        return sent;
+    }
+    Status done = wait_until(Clock::now() + reply_deadline_,
+                             [&] { return sections_->control_is_free(); });
+    return done ? done : no_answer(done.error(), what);
+}
+
+Error
+ControlChannel::no_answer(const Error &error, const std::string &what) const
+{
+    if (error.code != ETIMEDOUT) {
+        return error;
+    }
+    auto seconds = std::chrono::duration<double>(reply_deadline_).count();
+    char text[32];
+    std::snprintf(text, sizeof text, "%g", seconds);
+    return {ETIMEDOUT, "The host did not answer " + what + " within " + text +
+                           " s: look at the state of the virtual machine's "
+                           "network adapter on the host."};
+}
+
+/* Returns whether somebody else reads the ring. */
+bool
+ControlChannel::read_if_nobody_does()
+{
+    uint64_t polls = rxq_->polls();
+    auto now = Clock::now();
+    if (polls != polls_seen_) {
+        polls_seen_ = polls;
+        last_poll_ = now;
+    }
+    if (now - last_poll_ < kNobodyReads) {
+        return true;
+    }
+    /* Bounded: a host that never stops must not keep this thread from its
+     * deadline. */
+    rxq_->discard();
+    return false;
+}
+
+Status
+ControlChannel::wait_until(Clock::time_point deadline,
+                           const std::function<bool()> &done)
+{
+    for (;;) {
+        bool somebody_reads = read_if_nobody_does();
+        if (done()) {
+            return ok();
+        }
+        if (const char *reason = fault_->reason()) {
+            return Error{EIO, std::string("The host ") + reason +
+                                  ": the device was closed to be safe."};
+        }
+        if (cancelled_->load(std::memory_order_acquire)) {
+            return Error{ECANCELED, "The port was deleted."};
+        }
+        if (Clock::now() >= deadline) {
+            return Error{ETIMEDOUT, ""};
+        }
+        /* With a poller, interrupts would only cost the host; without one
+         * they are what wakes us. */
+        if (somebody_reads && unmasked_) {
+            rxq_->mask();
+            uio_->irq_control(false);
+            unmasked_ = false;
+        } else if (!somebody_reads) {
+            if (!unmasked_) {
+                uio_->irq_control(true);
+                unmasked_ = true;
+            }
+            if (rxq_->unmask()) {
+                continue;
+            }
+        }
+        auto until = std::min(deadline, Clock::now() + kNobodyReads);
+        switch (uio_->wait(somebody_reads ? until : deadline)) {
+        case Uio::Event::kRemoved:
+            return Error{ENODEV, "The host took the device away."};
+        case Uio::Event::kInterrupt:
+            /* Kernels 5.4 to early 6.1 mask at each event (C.7). */
+            unmasked_ = false;
+            break;
+        case Uio::Event::kWoken:
+        case Uio::Event::kTimeout:
+            break;
+        }
+    }
+}
+
+} // namespace netvsc

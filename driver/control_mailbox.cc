@@ -1,0 +1,142 @@
+#include "driver/control_mailbox.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "wire/rndis.h"
+
+namespace netvsc {
+
+using namespace wire::rndis;
+
+void
+ControlMailbox::expect_nvsp(uint32_t number)
+{
+    std::lock_guard lock(lock_);
+    nvsp_expected_ = number;
+    nvsp_.reset();
+}
+
+std::optional<std::array<uint8_t, wire::nvsp::kMessageSize>>
+ControlMailbox::take_nvsp()
+{
+    std::lock_guard lock(lock_);
+    return std::exchange(nvsp_, std::nullopt);
+}
+
+void
+ControlMailbox::expect_rndis(uint32_t type, uint32_t request_id)
+{
+    std::lock_guard lock(lock_);
+    rndis_type_ = type;
+    rndis_id_ = request_id;
+    rndis_expected_ = true;
+    rndis_size_ = 0;
+}
+
+std::optional<std::vector<uint8_t>>
+ControlMailbox::take_rndis()
+{
+    std::lock_guard lock(lock_);
+    if (rndis_size_ == 0) {
+        return std::nullopt;
+    }
+    return std::vector<uint8_t>(
+        rndis_.begin(), rndis_.begin() + static_cast<ptrdiff_t>(
+                                             std::exchange(rndis_size_, 0)));
+}
+
+std::optional<Indication>
+ControlMailbox::take_indication()
+{
+    std::lock_guard lock(lock_);
+    if (n_indications_ == 0) {
+        return std::nullopt;
+    }
+    Indication oldest = indications_[0];
+    std::copy(indications_.begin() + 1, indications_.begin() + n_indications_,
+              indications_.begin());
+    n_indications_--;
+    return oldest;
+}
+
+bool
+ControlMailbox::deliver_nvsp(uint32_t number,
+                             std::span<const uint8_t> payload) noexcept
+{
+    std::lock_guard lock(lock_);
+    if (nvsp_expected_ != number) {
+        return false;
+    }
+    nvsp_expected_.reset();
+    nvsp_.emplace();
+    nvsp_->fill(0);
+    std::memcpy(nvsp_->data(), payload.data(),
+                std::min<size_t>(payload.size(), nvsp_->size()));
+    uio_->wake();
+    return true;
+}
+
+bool
+ControlMailbox::deliver_rndis(std::span<const uint8_t> message) noexcept
+{
+    Header header;
+    if (message.size() < sizeof header) {
+        return false;
+    }
+    std::memcpy(&header, message.data(), sizeof header);
+    if (header.length < sizeof header || header.length > message.size() ||
+        header.length > kMaxControlReply) {
+        return false;
+    }
+    message = message.first(header.length);
+    std::lock_guard lock(lock_);
+    if (header.type == kIndicateStatus) {
+        return deliver_indication(message);
+    }
+    /* Every reply carries its request id behind the header. */
+    uint32_t id;
+    if (!rndis_expected_ || header.type != rndis_type_ ||
+        message.size() < sizeof header + sizeof id) {
+        return false;
+    }
+    std::memcpy(&id, message.data() + sizeof header, sizeof id);
+    if (id != rndis_id_) {
+        return false;
+    }
+    rndis_expected_ = false;
+    rndis_size_ = message.size();
+    std::memcpy(rndis_.data(), message.data(), message.size());
+    /* What was checked, in case the host changed it since. */
+    std::memcpy(rndis_.data(), &header, sizeof header);
+    uio_->wake();
+    return true;
+}
+
+bool
+ControlMailbox::deliver_indication(std::span<const uint8_t> message)
+{
+    IndicateStatus indicate;
+    if (message.size() < sizeof indicate) {
+        return false;
+    }
+    std::memcpy(&indicate, message.data(), sizeof indicate);
+    Indication indication = {indicate.status, 0, false};
+    if (indicate.buffer_length >= sizeof indication.value) {
+        uint64_t end = uint64_t{kOffsetBase} + indicate.buffer_offset +
+                       sizeof indication.value;
+        if (end > message.size()) {
+            return false;
+        }
+        std::memcpy(&indication.value,
+                    message.data() + kOffsetBase + indicate.buffer_offset,
+                    sizeof indication.value);
+        indication.has_value = true;
+    }
+    n_indications_ = std::min(n_indications_ + 1, kMaxIndications);
+    indications_[n_indications_ - 1] = indication;
+    uio_->wake();
+    return true;
+}
+
+} // namespace netvsc

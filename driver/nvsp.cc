@@ -1,0 +1,178 @@
+/* NVSP part of the negotiation (reference D). */
+
+#include "driver/negotiation.h"
+
+#include <cstring>
+
+#include <errno.h>
+
+#include "wire/nvsp.h"
+#include "wire/rndis.h"
+
+namespace netvsc {
+
+using namespace wire::nvsp;
+
+namespace {
+
+/* Ethernet's header, which NDIS counts into the MTU (D.3). */
+constexpr uint32_t kEthernetHeader = 14;
+
+/* A send section must hold a control message: the longest is the SET of the
+ * offload parameters, 56 bytes, and a frame of minimum size fits as well. */
+constexpr uint32_t kMinSectionSize = 256;
+/* Shortest receive sub-allocation that guests accept (D.5). */
+constexpr uint32_t kMinSuballocSize = 68;
+
+template <typename Message>
+Message
+read_reply(const ControlChannel::NvspReply &reply)
+{
+    static_assert(sizeof(Message) <= sizeof reply);
+    Message message;
+    std::memcpy(&message, reply.data(), sizeof message);
+    return message;
+}
+
+Error
+bad_reply(const char *what, const std::string &why)
+{
+    return {EPROTO, std::string("The host answered ") + what + " " + why +
+                        ": its version is not known to work with this "
+                        "driver."};
+}
+
+/* Offers one version after the other until the host takes one (D.4). */
+Status
+init(ControlChannel *control, Negotiated *to)
+{
+    for (uint32_t version :
+         {kVersion61, kVersion6, kVersion5, kVersion4, kVersion2, kVersion1}) {
+        Init message = {kInit, version, version};
+        auto reply = control->request_nvsp(message, "NVSP INIT");
+        if (!reply) {
+            return reply.error();
+        }
+        auto complete = read_reply<InitComplete>(*reply);
+        if (complete.type != kInitComplete) {
+            return bad_reply("NVSP INIT", "with another message");
+        }
+        if (complete.status == kStatusSuccess) {
+            to->nvsp_version = version;
+            return ok();
+        }
+    }
+    return bad_reply("NVSP INIT", "by refusing every version");
+}
+
+Status
+send_ndis(ControlChannel *control, uint32_t mtu, Negotiated *to)
+{
+    if (to->nvsp_version > kVersion1) {
+        /* No SR-IOV, teaming or RSC: there is nothing behind them yet. */
+        SendNdisConfig config = {kSendNdisConfig, mtu + kEthernetHeader, 0,
+                                 kCapabilityIeee8021q};
+        if (Status sent = control->notify_nvsp(config, "NDIS_CONFIG"); !sent) {
+            return sent;
+        }
+    }
+    to->ndis_major = kNdisMajor;
+    to->ndis_minor = to->nvsp_version > kVersion4 ? kNdisMinor : kNdisMinorOld;
+    SendNdisVersion version = {kSendNdisVersion, to->ndis_major,
+                               to->ndis_minor};
+    return control->notify_nvsp(version, "NDIS_VERSION");
+}
+
+Status
+share_receive_buffer(ControlChannel *control, const DeviceInfo &info,
+                     Negotiated *to)
+{
+    constexpr char kWhat[] = "SEND_RECV_BUF";
+    SendBuffer message = {kSendReceiveBuffer, info.receive_gpadl,
+                          kReceiveBufferId};
+    auto reply = control->request_nvsp(message, kWhat);
+    if (!reply) {
+        return reply.error();
+    }
+    auto complete = read_reply<SendReceiveBufferComplete>(*reply);
+    const ReceiveBufferSection &section = complete.section;
+    uint64_t size = info.maps[wire::kUioMapReceiveBuffer].size;
+    if (complete.type != kSendReceiveBufferComplete ||
+        complete.status != kStatusSuccess) {
+        return bad_reply(kWhat, "with a refusal");
+    }
+    if (complete.sections != 1 || section.offset != 0 ||
+        section.suballocs == 0 || section.suballoc_size < kMinSuballocSize ||
+        uint64_t{section.suballoc_size} * section.suballocs > size) {
+        return bad_reply(kWhat, "with sections outside the buffer");
+    }
+    to->receive_suballoc_size = section.suballoc_size;
+    to->receive_suballocs = section.suballocs;
+    return ok();
+}
+
+Status
+share_send_buffer(ControlChannel *control, const DeviceInfo &info,
+                  Negotiated *to)
+{
+    constexpr char kWhat[] = "SEND_SEND_BUF";
+    SendBuffer message = {kSendSendBuffer, info.send_gpadl, kSendBufferId};
+    auto reply = control->request_nvsp(message, kWhat);
+    if (!reply) {
+        return reply.error();
+    }
+    auto complete = read_reply<SendSendBufferComplete>(*reply);
+    uint64_t size = info.maps[wire::kUioMapSendBuffer].size;
+    if (complete.type != kSendSendBufferComplete ||
+        complete.status != kStatusSuccess) {
+        return bad_reply(kWhat, "with a refusal");
+    }
+    /* At least the control section and one for data. */
+    if (complete.section_size < kMinSectionSize ||
+        complete.section_size % wire::kRingUnit != 0 ||
+        uint64_t{complete.section_size} * 2 > size) {
+        return bad_reply(kWhat, "with an impossible section size");
+    }
+    to->send_section_size = complete.section_size;
+    return ok();
+}
+
+} // namespace
+
+Status
+negotiate_nvsp(ControlChannel *control, const DeviceInfo &info, uint32_t mtu,
+               Negotiated *to)
+{
+    if (Status done = init(control, to); !done) {
+        return done;
+    }
+    if (Status done = send_ndis(control, mtu, to); !done) {
+        return done;
+    }
+    if (Status done = share_receive_buffer(control, info, to); !done) {
+        return done;
+    }
+    return share_send_buffer(control, info, to);
+}
+
+Status
+say_goodbye(ControlChannel *control)
+{
+    /* HALT first, as Linux does: hosts stop listening at the revokes (G.1). */
+    wire::rndis::Halt halt = {{wire::rndis::kHalt, sizeof halt},
+                              control->next_request_id()};
+    Status halted = control->send_rndis(
+        {reinterpret_cast<const uint8_t *>(&halt), sizeof halt}, "RNDIS HALT");
+    if (!halted) {
+        return halted;
+    }
+    RevokeBuffer receive = {kRevokeReceiveBuffer, kReceiveBufferId};
+    if (Status sent = control->notify_nvsp(receive, "REVOKE_RECV_BUF");
+        !sent) {
+        return sent;
+    }
+    RevokeBuffer send = {kRevokeSendBuffer, kSendBufferId};
+    return control->notify_nvsp(send, "REVOKE_SEND_BUF");
+}
+
+} // namespace netvsc

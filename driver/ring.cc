@@ -1,0 +1,171 @@
+#include "driver/ring.h"
+
+namespace netvsc {
+
+namespace {
+
+/* An index is a multiple of 8 below the size of the data (A.3). */
+bool
+index_ok(uint32_t index, uint32_t size)
+{
+    return index < size && index % wire::kRingUnit == 0;
+}
+
+uint32_t
+bytes_between(uint32_t read, uint32_t write, uint32_t size)
+{
+    return write >= read ? write - read : size - (read - write);
+}
+
+} // namespace
+
+RingReader::RingReader(std::span<uint8_t> ring) noexcept
+    : control_(ring.data()), data_(ring.data() + wire::kPageSize),
+      size_(static_cast<uint32_t>(ring.size() - wire::kPageSize)),
+      read_(control_.read_index().load(std::memory_order_relaxed)),
+      write_(read_), broken_(!index_ok(read_, size_))
+{
+}
+
+bool
+RingReader::refresh() noexcept
+{
+    /* Acquire: the packets up to this index were stored before it (A.8). */
+    uint32_t write = control_.write_index().load(std::memory_order_acquire);
+    if (broken_ || !index_ok(write, size_)) {
+        broken_ = true;
+        return false;
+    }
+    write_ = write;
+    return read_ != write_;
+}
+
+RingReader::Next
+RingReader::load(RingPacket *packet) noexcept
+{
+    uint64_t words[2] = {load_word(read_), 0};
+    packet->start = read_;
+    words[1] = word(*packet, 1);
+    std::memcpy(&packet->desc, words, sizeof packet->desc);
+
+    uint32_t length = packet->desc.len8 * wire::kRingUnit;
+    uint32_t available = bytes_between(read_, write_, size_);
+    if (length < sizeof packet->desc ||
+        length + wire::kTrailerSize > available) {
+        /* Where the next packet starts is unknown from here on. */
+        broken_ = true;
+        write_ = read_;
+        return Next::kBroken;
+    }
+    return Next::kPacket;
+}
+
+void
+RingReader::copy(const RingPacket &packet, uint32_t first,
+                 std::span<uint64_t> to) const noexcept
+{
+    for (uint64_t &value : to) {
+        value = word(packet, first++);
+    }
+}
+
+bool
+RingReader::publish() noexcept
+{
+    if (consumed_ == 0) {
+        return false;
+    }
+    /* Sequentially consistent against the producer that stores
+     * pending_send_sz and then looks at read_index: one of us sees the
+     * other (A.8).  The release part keeps our loads before it. */
+    control_.read_index().store(read_, std::memory_order_seq_cst);
+    uint32_t pending =
+        control_.pending_send_sz().load(std::memory_order_seq_cst);
+    uint32_t consumed = consumed_;
+    consumed_ = 0;
+    if (pending == 0 ||
+        !(control_.feature_bits().load(std::memory_order_relaxed) &
+          wire::kFeatPendingSendSz)) {
+        return false;
+    }
+    /* Signal only when this publish crossed the threshold (A.10). */
+    uint32_t write = control_.write_index().load(std::memory_order_relaxed);
+    uint32_t after = size_ - bytes_between(read_, write, size_);
+    uint32_t before = after > consumed ? after - consumed : 0;
+    return before <= pending && after > pending;
+}
+
+bool
+RingReader::unmask() noexcept
+{
+    /* Sequentially consistent against the producer that stores write_index
+     * and then looks at the mask (A.8). */
+    control_.interrupt_mask().store(0, std::memory_order_seq_cst);
+    return control_.write_index().load(std::memory_order_seq_cst) != read_;
+}
+
+uint32_t
+RingReader::pending_bytes() const noexcept
+{
+    uint32_t write = control_.write_index().load(std::memory_order_relaxed);
+    uint32_t read = control_.read_index().load(std::memory_order_relaxed);
+    return index_ok(write, size_) && index_ok(read, size_)
+               ? bytes_between(read, write, size_)
+               : 0;
+}
+
+RingWriter::RingWriter(std::span<uint8_t> ring) noexcept
+    : control_(ring.data()), data_(ring.data() + wire::kPageSize),
+      size_(static_cast<uint32_t>(ring.size() - wire::kPageSize)),
+      write_(control_.write_index().load(std::memory_order_relaxed)),
+      published_(write_), broken_(!index_ok(write_, size_))
+{
+    /* Left over by a dead process on Linux 6.1 (C.8).  We drop what does not
+     * fit and wait for completions, never for room. */
+    control_.pending_send_sz().store(0, std::memory_order_relaxed);
+}
+
+void
+RingWriter::refresh() noexcept
+{
+    /* Acquire: the consumer's loads of these bytes came before it. */
+    uint32_t read = control_.read_index().load(std::memory_order_acquire);
+    if (broken_ || !index_ok(read, size_)) {
+        broken_ = true;
+        free_ = 0;
+        return;
+    }
+    free_ = size_ - bytes_between(read, write_, size_);
+}
+
+void
+RingWriter::put(std::span<const uint64_t> packet) noexcept
+{
+    uint64_t start = write_;
+    for (uint64_t value : packet) {
+        put_word(value);
+    }
+    put_word(start << wire::kTrailerOffsetShift);
+    free_ -= static_cast<uint32_t>(packet.size_bytes()) + wire::kTrailerSize;
+}
+
+bool
+RingWriter::publish() noexcept
+{
+    uint32_t old = published_;
+    if (old == write_) {
+        return false;
+    }
+    published_ = write_;
+    /* Sequentially consistent against the consumer that clears its mask and
+     * then looks at write_index (A.8). */
+    control_.write_index().store(write_, std::memory_order_seq_cst);
+    if (control_.interrupt_mask().load(std::memory_order_seq_cst) != 0) {
+        return false;
+    }
+    /* Only from empty to non-empty, seen from the first packet of the
+     * batch: hosts throttle guests that signal without need (A.9). */
+    return control_.read_index().load(std::memory_order_seq_cst) == old;
+}
+
+} // namespace netvsc

@@ -1,0 +1,199 @@
+#include "driver/rndis_packet.h"
+
+#include <cstring>
+
+namespace netvsc {
+
+using namespace wire::rndis;
+
+namespace {
+
+/* Ethernet: destination and source, type, and the tag in between. */
+constexpr uint32_t kAddresses = 12;
+constexpr uint32_t kEthernetHeader = 14;
+constexpr uint32_t kTagSize = 4;
+constexpr uint16_t kTagType = 0x8100; /* 802.1Q */
+
+uint16_t
+read_be16(const uint8_t *at)
+{
+    return static_cast<uint16_t>(at[0] << 8 | at[1]);
+}
+
+/* VLAN value of RNDIS (priority, CFI, id from bit 0 on) to TCI (E.7). */
+uint16_t
+vlan_to_tci(uint32_t value)
+{
+    return static_cast<uint16_t>((value & kVlanPriorityMask) << 13 |
+                                 (value & kVlanCfi ? 1u << 12 : 0) |
+                                 (value >> kVlanIdShift & kVlanIdMask));
+}
+
+uint32_t
+tci_to_vlan(uint16_t tci)
+{
+    return (tci >> 13 & kVlanPriorityMask) | (tci & 1u << 12 ? kVlanCfi : 0) |
+           (tci & kVlanIdMask) << kVlanIdShift;
+}
+
+uint16_t
+checksum_flags(uint32_t value)
+{
+    uint16_t flags = 0;
+    if (value & kRxChecksumIpSucceeded) {
+        flags |= NETVSC_RX_IP_GOOD;
+    } else if (value & kRxChecksumIpFailed) {
+        flags |= NETVSC_RX_IP_BAD;
+    }
+    if (value & (kRxChecksumTcpSucceeded | kRxChecksumUdpSucceeded)) {
+        flags |= NETVSC_RX_L4_GOOD;
+    } else if (value & (kRxChecksumTcpFailed | kRxChecksumUdpFailed)) {
+        flags |= NETVSC_RX_L4_BAD;
+    }
+    return flags;
+}
+
+/* Walks the elements in `area`; each must lie in what is left, so that the
+ * walk always advances (H.1: Linux does not). */
+bool
+parse_elements(std::span<const uint8_t> area, netvsc_rx_frame *frame)
+{
+    while (!area.empty()) {
+        PerPacketInfo32 element;
+        if (area.size() < sizeof element.info) {
+            return false;
+        }
+        std::memcpy(&element.info, area.data(), sizeof element.info);
+        uint32_t size = element.info.size;
+        if (size < sizeof element.info || size > area.size() ||
+            size % 4 != 0) {
+            return false;
+        }
+        bool known = element.info.type == kPpiChecksum ||
+                     element.info.type == kPpiVlan ||
+                     element.info.type == kPpiHashValue;
+        if (known) {
+            uint32_t offset = element.info.offset;
+            if (offset < sizeof element.info || size < sizeof element ||
+                offset > size - sizeof element.value) {
+                return false;
+            }
+            std::memcpy(&element.value, area.data() + offset,
+                        sizeof element.value);
+            switch (element.info.type) {
+            case kPpiChecksum:
+                frame->flags |= checksum_flags(element.value);
+                break;
+            case kPpiVlan:
+                frame->flags |= NETVSC_RX_VLAN;
+                frame->vlan_tci = vlan_to_tci(element.value);
+                break;
+            case kPpiHashValue:
+                frame->flags |= NETVSC_RX_HASH;
+                frame->rss_hash = element.value;
+                break;
+            }
+        }
+        area = area.subspan(size);
+    }
+    return true;
+}
+
+/* `offset` (relative to byte 8) and `length` lie in a message of `size`. */
+bool
+inside(uint32_t offset, uint32_t length, uint32_t size)
+{
+    return offset <= size - kOffsetBase &&
+           length <= size - kOffsetBase - offset;
+}
+
+} // namespace
+
+std::optional<Malformed>
+parse_rndis_packet(std::span<const uint8_t> range, netvsc_fragment *fragment,
+                   netvsc_rx_frame *frame) noexcept
+{
+    Packet packet;
+    if (range.size() < sizeof packet) {
+        return Malformed::kRndisHeader;
+    }
+    std::memcpy(&packet, range.data(), sizeof packet);
+    if (packet.header.type != kPacket ||
+        packet.header.length < sizeof packet ||
+        packet.header.length > range.size()) {
+        return Malformed::kRndisHeader;
+    }
+    uint32_t length = packet.header.length;
+    if (packet.data_offset < kPpiOffset ||
+        packet.data_length < kEthernetHeader ||
+        !inside(packet.data_offset, packet.data_length, length)) {
+        return Malformed::kRndisData;
+    }
+    frame->flags = 0;
+    if (packet.ppi_length != 0) {
+        if (packet.ppi_offset < kPpiOffset ||
+            !inside(packet.ppi_offset, packet.ppi_length, length) ||
+            !parse_elements(range.subspan(kOffsetBase + packet.ppi_offset,
+                                          packet.ppi_length),
+                            frame)) {
+            return Malformed::kRndisPpi;
+        }
+    }
+    fragment->data = range.data() + kOffsetBase + packet.data_offset;
+    fragment->size = packet.data_length;
+    frame->fragments = fragment;
+    frame->n_fragments = 1;
+    frame->size = packet.data_length;
+    return std::nullopt;
+}
+
+bool
+has_vlan_tag(const netvsc_tx_frame &frame) noexcept
+{
+    return frame.size >= kEthernetHeader + kTagSize &&
+           read_be16(frame.data + kAddresses) == kTagType;
+}
+
+uint32_t
+rndis_packet_size(const netvsc_tx_frame &frame, bool vlan) noexcept
+{
+    return vlan ? kTxHeaderSizeVlan + frame.size - kTagSize
+                : kTxHeaderSize + frame.size;
+}
+
+void
+build_rndis_packet(const netvsc_tx_frame &frame, bool vlan,
+                   uint8_t *to) noexcept
+{
+    struct [[gnu::packed]] {
+        Packet packet;
+        PerPacketInfo32 vlan;
+    } header = {};
+    uint32_t header_size = vlan ? kTxHeaderSizeVlan : kTxHeaderSize;
+    uint32_t data_size = vlan ? frame.size - kTagSize : frame.size;
+
+    header.packet.header.type = kPacket;
+    header.packet.header.length = header_size + data_size;
+    header.packet.data_offset = header_size - kOffsetBase;
+    header.packet.data_length = data_size;
+    if (vlan) {
+        header.packet.ppi_offset = kPpiOffset;
+        header.packet.ppi_length = sizeof header.vlan;
+        header.vlan.info.size = sizeof header.vlan;
+        header.vlan.info.type = kPpiVlan;
+        header.vlan.info.offset = sizeof header.vlan.info;
+        header.vlan.value =
+            tci_to_vlan(read_be16(frame.data + kAddresses + 2));
+    }
+    std::memcpy(to, &header, header_size);
+    to += header_size;
+    if (vlan) {
+        std::memcpy(to, frame.data, kAddresses);
+        std::memcpy(to + kAddresses, frame.data + kAddresses + kTagSize,
+                    frame.size - kAddresses - kTagSize);
+    } else {
+        std::memcpy(to, frame.data, frame.size);
+    }
+}
+
+} // namespace netvsc

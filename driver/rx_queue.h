@@ -1,0 +1,136 @@
+/* Receive queue: consumes a channel's inbound ring (reference D.6, E.10).
+ *
+ * Transfer-pages packets become frame views; completions go back to the
+ * send sections; control messages to the mailbox.  The ring is read in
+ * place, each word once. */
+
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <span>
+
+#include "driver/channel.h"
+#include "driver/control_mailbox.h"
+#include "driver/frame.h"
+#include "driver/send_sections.h"
+#include "driver/session_fault.h"
+#include "driver/statistics.h"
+
+namespace netvsc {
+
+/* Frames of one poll(): OVS's burst. */
+inline constexpr unsigned kMaxBurst = 32;
+
+class RxQueue {
+public:
+    RxQueue(Channel *channel, ControlMailbox *mailbox, SessionFault *fault,
+            uint16_t generation);
+
+    /* What the negotiation found; before that every transfer-pages packet
+     * and every section's completion is malformed.  Control thread, nobody
+     * else polling yet. */
+    void set_receive_buffer(std::span<uint8_t> buffer,
+                            uint32_t suballoc_size) noexcept;
+    void set_send_sections(SendSections *sections) noexcept;
+
+    /* --- The queue's user: one thread at a time, calls in pairs --- */
+
+    /* Fills at most `frames.size()` views (no more than kMaxBurst) and
+     * returns how many.  Handles a bounded number of ring packets.  Never
+     * blocks.  Call release() after it, also when it returned 0. */
+    [[nodiscard]] unsigned poll(std::span<netvsc_rx_frame> frames) noexcept;
+
+    /* Ends the views of the last poll(), unconditionally, and gives their
+     * sub-allocations back to the host. */
+    void release() noexcept;
+
+    /* --- Others --- */
+
+    /* Control thread, when nobody polls: completes what is there and counts
+     * its frames as discarded.  False if somebody was polling. */
+    bool discard() noexcept;
+
+    /* A transmitter short of sections: takes completions up to the first
+     * transfer-pages packet, if nobody is polling. */
+    void harvest() noexcept;
+
+    /* Control thread: interrupt wanted or not.  unmask() returns true if
+     * the ring is not empty: then poll first. */
+    void
+    mask() noexcept
+    {
+        channel_->in().mask();
+    }
+    [[nodiscard]] bool
+    unmask() noexcept
+    {
+        return channel_->in().unmask();
+    }
+
+    /* Grows with every poll(); tells the control thread that somebody is
+     * there. */
+    uint64_t
+    polls() const noexcept
+    {
+        return polls_.get();
+    }
+
+    /* Bytes that wait in the ring, for `qfill`. */
+    [[nodiscard]] uint32_t
+    pending_bytes() const noexcept
+    {
+        return channel_->in().pending_bytes();
+    }
+
+    /* Adds this queue's counters; any thread. */
+    void add_to(Statistics *statistics) const noexcept;
+
+private:
+    /* The transfer-pages packet that is being walked: completed when its
+     * last range was released. */
+    struct Transfer {
+        RingPacket packet;
+        uint32_t next = 0, count = 0; /* Ranges. */
+        bool active = false;
+        bool control = false;
+        bool failed = false;
+    };
+
+    unsigned take(std::span<netvsc_rx_frame> frames) noexcept;
+    bool next_packet(unsigned *room) noexcept;
+    void begin_transfer(const RingPacket &packet) noexcept;
+    bool take_range(netvsc_rx_frame *frame,
+                    netvsc_fragment *fragment) noexcept;
+    void finish_transfer() noexcept;
+    void take_completion(const RingPacket &packet) noexcept;
+    void take_inband(const RingPacket &packet) noexcept;
+    void send_completions() noexcept;
+    void count(std::span<const netvsc_rx_frame> frames) noexcept;
+    void
+    count(Malformed cause) noexcept
+    {
+        malformed_[static_cast<unsigned>(cause)].add();
+    }
+
+    Channel *channel_;
+    ControlMailbox *mailbox_;
+    SessionFault *fault_;
+    uint16_t generation_;
+    std::span<uint8_t> buffer_;
+    uint32_t suballoc_size_ = 0;
+    SendSections *sections_ = nullptr;
+
+    Transfer transfer_;
+    bool polled_ = false; /* The user holds the ring: poll() to release(). */
+    unsigned n_finished_ = 0;
+    std::array<CompletionPacket, kMaxPacketsPerPoll> finished_;
+    std::array<netvsc_fragment, kMaxBurst> fragments_;
+
+    Counter polls_, packets_, bytes_, multicast_, discarded_, control_,
+        ring_packets_, tx_failed_;
+    std::array<Counter, kSizeBinLimits.size()> bins_;
+    std::array<Counter, kMalformedCauses> malformed_;
+};
+
+} // namespace netvsc

@@ -1,0 +1,120 @@
+#include "driver/session.h"
+
+#include <algorithm>
+#include <thread>
+
+#include "driver/rndis_packet.h"
+
+namespace netvsc {
+
+namespace {
+
+constexpr uint32_t kEthernetHeader = 14;
+
+} // namespace
+
+Session::Session(std::shared_ptr<Uio> uio, const DeviceInfo &info,
+                 const Options &options, const std::atomic<bool> *cancelled)
+    : uio_(std::move(uio)), generation_(options.generation),
+      fault_(uio_.get()), mailbox_(uio_.get()),
+      channel_(uio_->map(wire::kUioMapRings),
+               HostSignal(uio_.get(), info.relid, info.monitor_id)),
+      rxq_(&channel_, &mailbox_, &fault_, generation_),
+      control_(uio_.get(), &channel_, &rxq_, &mailbox_, &fault_, cancelled,
+               generation_, options.reply_deadline)
+{
+}
+
+Result<std::shared_ptr<Session>>
+Session::attach(std::shared_ptr<Uio> uio, const DeviceInfo &info,
+                const Options &options, const std::atomic<bool> *cancelled)
+{
+    std::shared_ptr<Session> session(
+        new Session(std::move(uio), info, options, cancelled));
+    if (Status done = session->negotiate(info, options); !done) {
+        return done.error();
+    }
+    return session;
+}
+
+Status
+Session::negotiate(const DeviceInfo &info, const Options &options)
+{
+    if (Status done =
+            negotiate_nvsp(&control_, info, options.mtu, &negotiated_);
+        !done) {
+        return done;
+    }
+    rxq_.set_receive_buffer(uio_->map(wire::kUioMapReceiveBuffer),
+                            negotiated_.receive_suballoc_size);
+    sections_ = std::make_unique<SendSections>(
+        uio_->map(wire::kUioMapSendBuffer), negotiated_.send_section_size);
+    rxq_.set_send_sections(sections_.get());
+    control_.set_send_sections(sections_.get());
+    if (Status done = negotiate_rndis(&control_, options.mtu, &negotiated_);
+        !done) {
+        return done;
+    }
+    negotiated_.mtu = std::min(negotiated_.mtu, max_mtu());
+    return ok();
+}
+
+uint32_t
+Session::max_mtu() const noexcept
+{
+    return std::min(negotiated_.send_section_size,
+                    negotiated_.max_transfer_size) -
+           kTxHeaderSizeVlan - kEthernetHeader;
+}
+
+void
+Session::set_txqs(unsigned n)
+{
+    TxLimits limits;
+    limits.max_frame = negotiated_.mtu + kEthernetHeader;
+    limits.max_message =
+        std::min(negotiated_.send_section_size, negotiated_.max_transfer_size);
+    limits.max_packets = negotiated_.max_packets_per_message;
+    limits.alignment = negotiated_.packet_alignment;
+
+    /* Completions that arrive meanwhile would look for their owner. */
+    while (!channel_.try_consume()) {
+        std::this_thread::yield();
+    }
+    std::lock_guard lock(statistics_lock_);
+    for (const auto &txq : txqs_) {
+        txq->add_to(&past_txqs_);
+    }
+    txqs_.clear();
+    sections_->partition(n);
+    for (unsigned i = 0; i < n; i++) {
+        txqs_.push_back(
+            std::make_unique<TxQueue>(i, &channel_, sections_.get(), &rxq_,
+                                      &fault_, generation_, limits));
+    }
+    channel_.end_consume();
+}
+
+Status
+Session::detach()
+{
+    if (Status done = set_packet_filter(&control_, 0); !done) {
+        return done;
+    }
+    return say_goodbye(&control_);
+}
+
+Statistics
+Session::statistics() const
+{
+    std::lock_guard lock(statistics_lock_);
+    Statistics statistics = past_txqs_;
+    rxq_.add_to(&statistics);
+    for (const auto &txq : txqs_) {
+        txq->add_to(&statistics);
+    }
+    statistics.signals += channel_.signals();
+    return statistics;
+}
+
+} // namespace netvsc

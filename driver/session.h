@@ -1,0 +1,128 @@
+/* One attached life of a device, from OPENCHANNEL to close: its queues. */
+
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "driver/channel.h"
+#include "driver/control_channel.h"
+#include "driver/control_mailbox.h"
+#include "driver/negotiation.h"
+#include "driver/rx_queue.h"
+#include "driver/send_sections.h"
+#include "driver/session_fault.h"
+#include "driver/tx_queue.h"
+#include "driver/uio.h"
+
+namespace netvsc {
+
+class Session {
+public:
+    struct Options {
+        uint32_t mtu = 1500; /* L3. */
+        uint16_t generation = 1;
+        std::chrono::milliseconds reply_deadline = kReplyDeadline;
+    };
+
+    /* Negotiates on an open device; waits for the host, up to the deadline
+     * for each reply.  `cancelled` may be set by another thread that then
+     * calls uio->wake(), and must live as long as the session.  The packet
+     * filter stays 0. */
+    static Result<std::shared_ptr<Session>>
+    attach(std::shared_ptr<Uio> uio, const DeviceInfo &info,
+           const Options &options, const std::atomic<bool> *cancelled);
+
+    /* --- Data path --- */
+
+    unsigned
+    n_rxq() const noexcept
+    {
+        return 1;
+    }
+    unsigned
+    n_txq() const noexcept
+    {
+        return static_cast<unsigned>(txqs_.size());
+    }
+    RxQueue &
+    rxq(unsigned) noexcept
+    {
+        return rxq_;
+    }
+    TxQueue &
+    txq(unsigned i) noexcept
+    {
+        return *txqs_[i];
+    }
+
+    /* Deals the send sections out to `n` transmit queues.  No thread may be
+     * in any of them. */
+    void set_txqs(unsigned n);
+
+    /* --- Control thread --- */
+
+    ControlChannel &
+    control() noexcept
+    {
+        return control_;
+    }
+    ControlMailbox &
+    mailbox() noexcept
+    {
+        return mailbox_;
+    }
+    Uio &
+    uio() noexcept
+    {
+        return *uio_;
+    }
+    const Negotiated &
+    negotiated() const noexcept
+    {
+        return negotiated_;
+    }
+
+    /* Filter 0, HALT, revokes.  No thread may be in the queues. */
+    Status detach();
+
+    /* --- Any thread --- */
+
+    [[nodiscard]] Statistics statistics() const;
+    uint32_t
+    send_sections() const noexcept
+    {
+        return sections_->count();
+    }
+    uint32_t
+    send_sections_in_use() const noexcept
+    {
+        return sections_->in_use();
+    }
+    /* Largest L3 MTU whose frames fit a send section. */
+    uint32_t max_mtu() const noexcept;
+
+private:
+    Session(std::shared_ptr<Uio> uio, const DeviceInfo &info,
+            const Options &options, const std::atomic<bool> *cancelled);
+    Status negotiate(const DeviceInfo &info, const Options &options);
+
+    std::shared_ptr<Uio> uio_;
+    uint16_t generation_;
+    SessionFault fault_;
+    ControlMailbox mailbox_;
+    Channel channel_;
+    RxQueue rxq_;
+    ControlChannel control_;
+    Negotiated negotiated_;
+    std::unique_ptr<SendSections> sections_;
+    std::vector<std::unique_ptr<TxQueue>> txqs_;
+
+    /* Transmit queues come and go; what they counted stays. */
+    mutable std::mutex statistics_lock_;
+    Statistics past_txqs_;
+};
+
+} // namespace netvsc

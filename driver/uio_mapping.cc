@@ -1,0 +1,47 @@
+#include "driver/uio_mapping.h"
+
+#include <system_error>
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+namespace netvsc {
+
+FileDescriptor::~FileDescriptor()
+{
+    if (fd_ >= 0) {
+        ::close(fd_);
+    }
+}
+
+Mapping::~Mapping()
+{
+    if (base_) {
+        ::munmap(base_, length_);
+    }
+}
+
+Result<Mapping>
+Mapping::create(int fd, uint64_t at, uint64_t size, uint64_t skip,
+                const std::string &what)
+{
+    auto page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+    Mapping mapping;
+    mapping.length_ = (skip + size + page - 1) / page * page;
+    void *base = ::mmap(nullptr, mapping.length_, PROT_READ | PROT_WRITE,
+                        MAP_SHARED, fd, static_cast<off_t>(at));
+    if (base == MAP_FAILED) {
+        int code = errno;
+        return Error{code, "The " + what + " cannot be mapped (" +
+                               std::generic_category().message(code) + ")."};
+    }
+    mapping.base_ = base;
+    mapping.span_ = {static_cast<uint8_t *>(base) + skip, size};
+    /* A child of the switch that kept the mapping would keep the channel
+     * open after the switch is gone (C.8). */
+    ::madvise(base, mapping.length_, MADV_DONTFORK);
+    return mapping;
+}
+
+} // namespace netvsc
