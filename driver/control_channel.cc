@@ -114,9 +114,8 @@ ControlChannel::no_answer(const Error &error, const std::string &what) const
                            "network adapter on the host."};
 }
 
-/* Returns whether somebody else reads the ring. */
-bool
-ControlChannel::read_if_nobody_does()
+ControlChannel::Reader
+ControlChannel::find_reader()
 {
     uint64_t polls = rxq_->polls();
     auto now = Clock::now();
@@ -124,13 +123,22 @@ ControlChannel::read_if_nobody_does()
         polls_seen_ = polls;
         last_poll_ = now;
     }
-    if (now - last_poll_ < kNobodyReads) {
-        return true;
+    auto pause = now - last_poll_;
+    return pause < kReaderLate   ? Reader::kPolls
+           : pause < kReaderGone ? Reader::kLate
+                                 : Reader::kGone;
+}
+
+void
+ControlChannel::set_interrupts(bool wanted)
+{
+    if (wanted != unmasked_) {
+        unmasked_ = wanted;
+        if (!wanted) {
+            rxq_->mask();
+        }
+        uio_->irq_control(wanted);
     }
-    /* Bounded: a host that never stops must not keep this thread from its
-     * deadline. */
-    rxq_->discard();
-    return false;
 }
 
 Status
@@ -138,7 +146,13 @@ ControlChannel::wait_until(Clock::time_point deadline,
                            const std::function<bool()> &done)
 {
     for (;;) {
-        bool somebody_reads = read_if_nobody_does();
+        Reader reader = find_reader();
+        bool progress = false;
+        if (reader == Reader::kLate) {
+            rxq_->read_control();
+        } else if (reader == Reader::kGone) {
+            progress = rxq_->discard();
+        }
         if (done()) {
             return ok();
         }
@@ -149,26 +163,23 @@ ControlChannel::wait_until(Clock::time_point deadline,
         if (cancelled_->load(std::memory_order_acquire)) {
             return Error{ECANCELED, "The port was deleted."};
         }
-        if (Clock::now() >= deadline) {
+        auto now = Clock::now();
+        if (now >= deadline) {
             return Error{ETIMEDOUT, ""};
         }
         /* With a poller, interrupts would only cost the host; without one
          * they are what wakes us. */
-        if (somebody_reads && unmasked_) {
-            rxq_->mask();
-            uio_->irq_control(false);
-            unmasked_ = false;
-        } else if (!somebody_reads) {
-            if (!unmasked_) {
-                uio_->irq_control(true);
-                unmasked_ = true;
-            }
-            if (rxq_->unmask()) {
+        set_interrupts(reader == Reader::kGone);
+        auto until = std::min(deadline, now + kReaderLate);
+        if (reader == Reader::kGone) {
+            if (!rxq_->unmask()) {
+                until = deadline;
+            } else if (progress) {
                 continue;
             }
+            /* Else packets wait for room that the host has to make. */
         }
-        auto until = std::min(deadline, Clock::now() + kNobodyReads);
-        switch (uio_->wait(somebody_reads ? until : deadline)) {
+        switch (uio_->wait(until)) {
         case Uio::Event::kRemoved:
             return Error{ENODEV, "The host took the device away."};
         case Uio::Event::kInterrupt:

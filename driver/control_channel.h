@@ -26,8 +26,14 @@ namespace netvsc {
 /* Hosts have taken 15 s for a reply on busy machines; DPDK waits 60. */
 inline constexpr std::chrono::seconds kReplyDeadline{60};
 
-/* Nobody has polled the ring for this long: the control thread reads it. */
-inline constexpr std::chrono::milliseconds kNobodyReads{10};
+/* Nobody has polled the ring for this long: the control thread reads what is
+ * for it, but no frames. */
+inline constexpr std::chrono::milliseconds kReaderLate{10};
+
+/* And for this long: nobody is going to, and the frames are in the way.  Not
+ * sooner: on a busy machine a PMD thread is off its core for tens of
+ * milliseconds, and what waits in the ring meanwhile is not lost. */
+inline constexpr std::chrono::milliseconds kReaderGone{1000};
 
 class ControlChannel {
 public:
@@ -96,6 +102,13 @@ public:
     Status send_rndis(std::span<const uint8_t> message,
                       const std::string &what);
 
+    /* The queue's user is gone: no need to wait until it shows. */
+    void
+    reader_left()
+    {
+        last_poll_ = Clock::time_point();
+    }
+
     /* Waits until `done` or `deadline`; reads the ring meanwhile if nobody
      * else does.  ETIMEDOUT without a sentence at the deadline. */
     Status wait_until(Clock::time_point deadline,
@@ -107,7 +120,9 @@ private:
                           const std::string &what);
     Result<NvspReply> wait_nvsp(const char *what);
     Error no_answer(const Error &error, const std::string &what) const;
-    bool read_if_nobody_does();
+    enum class Reader { kPolls, kLate, kGone };
+    Reader find_reader();
+    void set_interrupts(bool wanted);
 
     Uio *uio_;
     Channel *channel_;

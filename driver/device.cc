@@ -49,6 +49,12 @@ public:
     void request(const DeviceRequest &request) override;
     std::shared_ptr<Session> adopt_session(unsigned n_txq) override;
     DeviceStatus status() const override;
+    bool
+    owned() const
+    {
+        std::lock_guard lock(lock_);
+        return !owner_.empty();
+    }
     Statistics statistics() const override;
     const Guid &
     guid() const override
@@ -112,6 +118,7 @@ private:
  * control threads still run. */
 struct Registry {
     std::mutex lock;
+    std::condition_variable closed; /* A device left. */
     std::map<Guid, std::shared_ptr<DeviceImpl>> devices;
 };
 
@@ -227,6 +234,7 @@ DeviceImpl::run()
             std::lock_guard lock(lock_);
             if (owner_.empty()) {
                 registry().devices.erase(guid_);
+                registry().closed.notify_all();
                 status_.state = DeviceState::kClosed;
                 return;
             }
@@ -381,6 +389,7 @@ DeviceImpl::end_session(std::shared_ptr<Session> session, Status outcome)
         changed_.wait(lock, [&] { return adopted_ != session; });
         cancelled_ = false;
     }
+    session->control().reader_left();
     if (outcome) {
         /* Nobody reads any more: what the host still says is for us.  If it
          * does not answer, the close below ends the session all the same. */
@@ -539,6 +548,18 @@ Device::claim(const Guid &guid, const std::string &owner,
         entry->start();
     }
     return std::shared_ptr<Device>(entry);
+}
+
+bool
+Device::wait_closed(std::chrono::milliseconds patience)
+{
+    Registry &all = registry();
+    std::unique_lock lock(all.lock);
+    return all.closed.wait_for(lock, patience, [&] {
+        return std::none_of(
+            all.devices.begin(), all.devices.end(),
+            [](const auto &entry) { return !entry.second->owned(); });
+    });
 }
 
 } // namespace netvsc

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -88,6 +89,11 @@ public:
                                                  const std::string &owner,
                                                  const DeviceRequest &request,
                                                  DeviceObserver *observer);
+
+    /* Waits until every device that no port has any more said goodbye and
+     * was closed.  False if `patience` ran out first.  For the end of the
+     * process, and for tests; never in a netdev callback. */
+    static bool wait_closed(std::chrono::milliseconds patience);
 
     /* Ends the claim: the observer is not called any more once this
      * returns, and the control thread says goodbye to the host in its own

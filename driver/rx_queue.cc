@@ -84,11 +84,40 @@ RxQueue::discard() noexcept
     if (fault_->reason() || !channel_->try_consume()) {
         return false;
     }
+    uint64_t before = ring_packets_.get();
     std::array<netvsc_rx_frame, kMaxBurst> frames;
-    discarded_.add(take(frames));
+    unsigned n = take(frames);
+    discarded_.add(n);
+    send_completions();
+    bool progress = n > 0 || ring_packets_.get() != before;
+    channel_->end_consume();
+    return progress;
+}
+
+void
+RxQueue::read_control() noexcept
+{
+    if (fault_->reason() || !channel_->try_consume()) {
+        return;
+    }
+    unsigned room = std::min(channel_->completion_room(), kMaxPacketsPerPoll);
+    for (unsigned i = 0; i < kMaxPacketsPerPoll; i++) {
+        if (transfer_.active || next_is_frames() || !next_packet(&room)) {
+            break;
+        }
+        /* Asked of the transfer itself: the host may have changed the ring
+         * since the look ahead. */
+        if (transfer_.active && transfer_.control) {
+            while (transfer_.next < transfer_.count) {
+                (void) take_range(nullptr, nullptr);
+            }
+            finish_transfer();
+            room--;
+        }
+    }
+    channel_->publish_consumed();
     send_completions();
     channel_->end_consume();
-    return true;
 }
 
 void
@@ -176,6 +205,19 @@ RxQueue::next_packet(unsigned *room) noexcept
     }
     in.consume(packet);
     return true;
+}
+
+/* Whether the next packet carries frames. */
+bool
+RxQueue::next_is_frames() noexcept
+{
+    RingReader &in = channel_->in();
+    RingPacket packet;
+    return in.next(&packet) == RingReader::Next::kPacket &&
+           packet.desc.type == wire::kPacketTransferPages &&
+           packet.header_ok() && packet.payload_size() > 0 &&
+           high(in.word(packet, packet.desc.offset8)) ==
+               wire::nvsp::kChannelTypeData;
 }
 
 void

@@ -47,9 +47,14 @@ public:
 
     /* --- Others --- */
 
-    /* Control thread, when nobody polls: completes what is there and counts
-     * its frames as discarded.  False if somebody was polling. */
+    /* Control thread, when nobody polls any more: completes what is there
+     * and counts its frames as discarded.  False if there was nothing, or
+     * somebody holds the ring. */
     bool discard() noexcept;
+
+    /* Control thread, when the poller is late: takes completions and control
+     * messages up to the first frame, which is left for it. */
+    void read_control() noexcept;
 
     /* A transmitter short of sections: takes completions up to the first
      * transfer-pages packet, if nobody is polling. */
@@ -99,6 +104,7 @@ private:
 
     unsigned take(std::span<netvsc_rx_frame> frames) noexcept;
     bool next_packet(unsigned *room) noexcept;
+    bool next_is_frames() noexcept;
     void begin_transfer(const RingPacket &packet) noexcept;
     bool take_range(netvsc_rx_frame *frame,
                     netvsc_fragment *fragment) noexcept;
