@@ -66,6 +66,13 @@ Channel::completion_room() noexcept
 }
 
 bool
+Channel::out_drained() noexcept
+{
+    std::lock_guard lock(out_lock_);
+    return out_.drained();
+}
+
+bool
 Channel::out_broken() noexcept
 {
     std::lock_guard lock(out_lock_);

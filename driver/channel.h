@@ -104,6 +104,9 @@ public:
      * keep kCompletionReserve free. */
     [[nodiscard]] unsigned completion_room() noexcept;
 
+    /* The host has read everything that was sent. */
+    [[nodiscard]] bool out_drained() noexcept;
+
     /* The host left its index impossible: nothing can be sent any more. */
     [[nodiscard]] bool out_broken() noexcept;
 

@@ -100,6 +100,23 @@ ControlChannel::send_rndis(std::span<const uint8_t> message,
     return done ? done : no_answer(done.error(), what);
 }
 
+Status
+ControlChannel::wait_drained(const std::string &what)
+{
+    auto deadline = Clock::now() + reply_deadline_;
+    for (;;) {
+        /* Reading makes no interrupt: look again every millisecond. */
+        Status done = wait_until(Clock::now() + std::chrono::milliseconds(1),
+                                 [&] { return channel_->out_drained(); });
+        if (done || done.error().code != ETIMEDOUT) {
+            return done;
+        }
+        if (Clock::now() >= deadline) {
+            return no_answer(done.error(), what);
+        }
+    }
+}
+
 Error
 ControlChannel::no_answer(const Error &error, const std::string &what) const
 {

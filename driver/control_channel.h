@@ -102,10 +102,22 @@ public:
     Status send_rndis(std::span<const uint8_t> message,
                       const std::string &what);
 
+    /* Waits until the host has read all that was sent. */
+    Status wait_drained(const std::string &what);
+
+    /* The queue has a user from now on: its first poll may take a moment,
+     * and what comes before it is not to be lost. */
+    void
+    reader_arrived()
+    {
+        last_poll_ = Clock::now();
+    }
+
     /* The queue's user is gone: no need to wait until it shows. */
     void
     reader_left()
     {
+        polls_seen_ = rxq_->polls();
         last_poll_ = Clock::time_point();
     }
 

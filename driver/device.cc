@@ -75,6 +75,7 @@ private:
     uint32_t wanted_filter(const Session *session) const;
     bool must_stop(uint64_t epoch) const;
     void set_state(DeviceState state, std::string error);
+    void update_link();
     void wait_before_retry(const Error &error);
     void notify(bool session);
 
@@ -105,6 +106,8 @@ private:
     Statistics past_;
     uint16_t generation_ = 0;
     seconds retry_ = kFirstRetry;
+    bool media_up_ = false;  /* As the host says. */
+    bool receiving_ = false; /* The packet filter lets frames in. */
 
     std::atomic<bool> kicked_{false};
     std::atomic<bool> cancelled_{false};
@@ -309,7 +312,7 @@ DeviceImpl::describe(const DeviceInfo &info,
     s.mac = negotiated.mac;
     s.mtu = negotiated.mtu;
     s.max_mtu = session->max_mtu();
-    s.link_up = negotiated.link_up;
+    media_up_ = negotiated.link_up;
     s.link_speed = negotiated.link_speed;
     s.n_rxq = session->n_rxq();
     s.max_rx_queues = negotiated.max_rx_queues;
@@ -326,6 +329,8 @@ DeviceImpl::describe(const DeviceInfo &info,
     s.send_section_size = negotiated.send_section_size;
     s.max_packets_per_message = negotiated.max_packets_per_message;
     s.sessions++;
+    receiving_ = false;
+    update_link();
     retry_ = kFirstRetry;
     prepared_ = session;
     counting_ = prepared_;
@@ -342,6 +347,9 @@ DeviceImpl::run_session(Session *session, uint64_t epoch)
             return ok();
         }
         if (wanted != filter) {
+            if (wanted != 0) {
+                session->control().reader_arrived();
+            }
             Status set = set_packet_filter(&session->control(), wanted);
             if (!set && set.error().code != EPERM) {
                 return must_stop(epoch) ? ok() : set;
@@ -349,9 +357,14 @@ DeviceImpl::run_session(Session *session, uint64_t epoch)
             if (!set) {
                 /* The host's policy: the port works with what it gives. */
                 set_state(DeviceState::kReady, set.error().message);
-                notify(false);
             }
             filter = wanted;
+            {
+                std::lock_guard lock(lock_);
+                receiving_ = filter != 0;
+                update_link();
+            }
+            notify(false);
         }
         std::optional<Indication> indication;
         Status waited =
@@ -375,8 +388,8 @@ DeviceImpl::end_session(std::shared_ptr<Session> session, Status outcome)
     {
         std::lock_guard lock(lock_);
         status_.state = DeviceState::kDetaching;
-        status_.link_resets += status_.link_up;
-        status_.link_up = false;
+        media_up_ = false;
+        update_link();
         if (!outcome) {
             status_.error = outcome.error().message;
         }
@@ -403,9 +416,9 @@ DeviceImpl::end_session(std::shared_ptr<Session> session, Status outcome)
         uio_.reset();
         cancelled_ = owner_.empty();
     }
-    /* The last reference: unmaps and closes, for which the kernel waits for
-     * the host.  No lock is held. */
-    session.reset();
+    /* With no lock held.  Not left to the last reference: the port may drop
+     * its own a moment later, and the next open() must come after this. */
+    session->close();
 }
 
 void
@@ -415,11 +428,10 @@ DeviceImpl::handle_indication(const Indication &indication)
         std::lock_guard lock(lock_);
         switch (indication.status) {
         case wire::rndis::kStatusMediaConnect:
-            status_.link_up = true;
+            media_up_ = true;
             break;
         case wire::rndis::kStatusMediaDisconnect:
-            status_.link_resets += status_.link_up;
-            status_.link_up = false;
+            media_up_ = false;
             break;
         case wire::rndis::kStatusNetworkChange:
             /* Addresses may have changed: a carrier that went and came. */
@@ -435,6 +447,7 @@ DeviceImpl::handle_indication(const Indication &indication)
         default:
             return; /* Offload changes: none are in use. */
         }
+        update_link();
     }
     notify(false);
 }
@@ -465,6 +478,16 @@ DeviceImpl::set_state(DeviceState state, std::string error)
     if (!error.empty()) {
         status_.error = std::move(error);
     }
+}
+
+/* A link that is up carries traffic: whoever waits for it may send.  lock_ is
+ * held. */
+void
+DeviceImpl::update_link()
+{
+    bool up = media_up_ && (receiving_ || !request_.up);
+    status_.link_resets += status_.link_up && !up;
+    status_.link_up = up;
 }
 
 void

@@ -47,6 +47,7 @@ struct DeviceStatus {
     std::array<uint8_t, 6> mac{};
     uint32_t mtu = 0;     /* Applied. */
     uint32_t max_mtu = 0; /* Largest that this host and driver can carry. */
+    /* The host says so, and lets traffic in unless the port is down. */
     bool link_up = false;
     uint64_t link_speed = 0;  /* bit/s */
     unsigned link_resets = 0; /* Times the carrier went down. */

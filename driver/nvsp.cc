@@ -172,7 +172,12 @@ say_goodbye(ControlChannel *control)
         return sent;
     }
     RevokeBuffer send = {kRevokeSendBuffer, kSendBufferId};
-    return control->notify_nvsp(send, "REVOKE_SEND_BUF");
+    if (Status sent = control->notify_nvsp(send, "REVOKE_SEND_BUF"); !sent) {
+        return sent;
+    }
+    /* Nothing answers a revoke, and the close that follows takes the ring
+     * away: be sure that it was read. */
+    return control->wait_drained("REVOKE_SEND_BUF");
 }
 
 } // namespace netvsc

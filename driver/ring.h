@@ -221,6 +221,14 @@ public:
      * store.  Returns true if the host must be signalled (A.9). */
     [[nodiscard]] bool publish() noexcept;
 
+    /* Whether the host has read everything. */
+    [[nodiscard]] bool
+    drained() noexcept
+    {
+        refresh();
+        return free_ == size_;
+    }
+
     [[nodiscard]] bool
     broken() const noexcept
     {

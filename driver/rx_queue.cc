@@ -100,7 +100,7 @@ RxQueue::read_control() noexcept
     if (fault_->reason() || !channel_->try_consume()) {
         return;
     }
-    unsigned room = std::min(channel_->completion_room(), kMaxPacketsPerPoll);
+    unsigned room = completion_room();
     for (unsigned i = 0; i < kMaxPacketsPerPoll; i++) {
         if (transfer_.active || next_is_frames() || !next_packet(&room)) {
             break;
@@ -138,13 +138,36 @@ RxQueue::harvest() noexcept
     channel_->end_consume();
 }
 
+bool
+RxQueue::unmask() noexcept
+{
+    if (!channel_->try_consume()) {
+        return true;
+    }
+    bool waiting = channel_->in().unmask();
+    channel_->end_consume();
+    return waiting;
+}
+
 /* --- With the consumer's lock held --------------------------------------- */
+
+/* How many transfers can be completed before the next send_completions(). */
+unsigned
+RxQueue::completion_room() noexcept
+{
+    unsigned room = channel_->completion_room();
+    /* Asked only when it stopped us: else the ring is plainly usable. */
+    if (room == 0 && channel_->out_broken()) {
+        fault_->raise("wrote an impossible index to the send ring");
+    }
+    return std::min(room, kMaxPacketsPerPoll);
+}
 
 unsigned
 RxQueue::take(std::span<netvsc_rx_frame> frames) noexcept
 {
     unsigned n = 0;
-    unsigned room = std::min(channel_->completion_room(), kMaxPacketsPerPoll);
+    unsigned room = completion_room();
     /* A transfer that an earlier poll began may end in this one. */
     if (transfer_.active && room == 0) {
         return 0;

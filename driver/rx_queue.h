@@ -61,17 +61,13 @@ public:
     void harvest() noexcept;
 
     /* Control thread: interrupt wanted or not.  unmask() returns true if
-     * the ring is not empty: then poll first. */
+     * the ring is not empty, or somebody reads it: then look again first. */
     void
     mask() noexcept
     {
         channel_->in().mask();
     }
-    [[nodiscard]] bool
-    unmask() noexcept
-    {
-        return channel_->in().unmask();
-    }
+    [[nodiscard]] bool unmask() noexcept;
 
     /* Grows with every poll(); tells the control thread that somebody is
      * there. */
@@ -102,6 +98,7 @@ private:
         bool failed = false;
     };
 
+    unsigned completion_room() noexcept;
     unsigned take(std::span<netvsc_rx_frame> frames) noexcept;
     bool next_packet(unsigned *room) noexcept;
     bool next_is_frames() noexcept;

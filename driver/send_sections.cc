@@ -40,8 +40,7 @@ SendSections::take(unsigned q) noexcept
     uint32_t tail = queue.tail.load(std::memory_order_acquire);
     uint32_t head = queue.head.load(std::memory_order_relaxed);
     for (; head != tail; head++) {
-        queue.free.push_back(
-            queue.returned[head & (queue.returned.size() - 1)]);
+        queue.free.push_back(queue.slot(head).load(std::memory_order_relaxed));
     }
     queue.head.store(head, std::memory_order_release);
 
@@ -93,7 +92,7 @@ SendSections::complete(uint32_t index) noexcept
     if (index != kControlSection) {
         Queue &queue = *queues_[owner_[index]];
         uint32_t tail = queue.tail.load(std::memory_order_relaxed);
-        queue.returned[tail & (queue.returned.size() - 1)] = index;
+        queue.slot(tail).store(index, std::memory_order_relaxed);
         queue.tail.store(tail + 1, std::memory_order_release);
     }
     return true;

@@ -64,8 +64,15 @@ public:
 private:
     /* Sections that came back, by one producer for one consumer. */
     struct Queue {
-        std::vector<uint32_t> free;                /* The queue's own stack. */
-        std::vector<uint32_t> returned;            /* Ring, a power of two. */
+        std::vector<uint32_t> free;     /* The queue's own stack. */
+        std::vector<uint32_t> returned; /* Ring, a power of two. */
+        /* An atomic, because the list is never full and so its writer does
+         * not look at `head`: the host orders the two ends. */
+        std::atomic_ref<uint32_t>
+        slot(uint32_t position) noexcept
+        {
+            return std::atomic_ref(returned[position & (returned.size() - 1)]);
+        }
         alignas(64) std::atomic<uint32_t> head{0}; /* take()'s. */
         alignas(64) std::atomic<uint32_t> tail{0}; /* Its writer. */
     };

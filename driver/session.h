@@ -88,6 +88,14 @@ public:
     /* Filter 0, HALT, revokes.  No thread may be in the queues. */
     Status detach();
 
+    /* Unmaps and closes, for which the kernel waits for the host.  Whoever
+     * still holds the session may only ask for its statistics. */
+    void
+    close()
+    {
+        uio_.reset();
+    }
+
     /* --- Any thread --- */
 
     [[nodiscard]] Statistics statistics() const;

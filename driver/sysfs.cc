@@ -137,7 +137,11 @@ read_maps(DeviceInfo *info, const std::string &maps)
         if (!name || !size) {
             return bad_attribute(path, "cannot be read");
         }
-        if (*size == 0 || *size % wire::kPageSize != 0) {
+        /* Both rings of a channel: each a control page and data. */
+        uint64_t unit =
+            i == wire::kUioMapRings ? 2 * wire::kPageSize : wire::kPageSize;
+        uint64_t least = i == wire::kUioMapRings ? 2 * unit : unit;
+        if (*size < least || *size % unit != 0) {
             return bad_attribute(path, "has an impossible size");
         }
         info->maps[i] = {*name, *size,
