@@ -71,8 +71,8 @@ ControlMailbox::deliver_nvsp(uint32_t number,
     nvsp_expected_.reset();
     nvsp_.emplace();
     nvsp_->fill(0);
-    std::memcpy(nvsp_->data(), payload.data(),
-                std::min<size_t>(payload.size(), nvsp_->size()));
+    std::copy_n(payload.begin(), std::min(payload.size(), nvsp_->size()),
+                nvsp_->begin());
     uio_->wake();
     return true;
 }

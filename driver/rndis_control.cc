@@ -200,10 +200,11 @@ set_offloads(ControlChannel *control, const Negotiated &negotiated)
         return capabilities.error();
     }
     oid::Offload offload = {};
-    std::memcpy(&offload, capabilities->data(),
-                std::min(capabilities->size(), sizeof offload));
-    if (capabilities->size() < oid::kOffloadSize1 ||
-        offload.header.type != oid::kOffloadType ||
+    if (capabilities->size() >= oid::kOffloadSize1) {
+        std::memcpy(&offload, capabilities->data(),
+                    std::min(capabilities->size(), sizeof offload));
+    }
+    if (offload.header.type != oid::kOffloadType ||
         offload.header.size < oid::kOffloadSize1 ||
         offload.header.size > capabilities->size()) {
         return ok(); /* A host without offloads: there is nothing to set. */

@@ -1,0 +1,58 @@
+/* What one NIC of the host is like: KEY=VALUE,... of the command line, of the
+ * configuration file and of the `add` command. */
+
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "wire/vmbus.h"
+
+namespace netvsc::host {
+
+using MacAddress = std::array<uint8_t, 6>;
+
+[[nodiscard]] std::string to_text(const MacAddress &mac);
+
+/* Lower case, 8-4-4-4-12, without braces.  Throws HostError. */
+[[nodiscard]] std::string parse_guid(std::string_view text);
+
+/* Largest L3 MTU of a NIC: openvmm takes 9,216 with the Ethernet header. */
+inline constexpr uint32_t kMaxMtu = 9216 - 14;
+
+/* Which kernel driver the NIC appears bound to. */
+enum class DriverBinding { kNone, kUioHvGeneric, kHvNetvsc };
+
+[[nodiscard]] const char *to_text(DriverBinding binding);
+[[nodiscard]] DriverBinding parse_driver(std::string_view text);
+
+struct NicConfig {
+    std::string guid;
+    MacAddress mac{}; /* By default made from the GUID. */
+    uint32_t mtu = 1500;
+    uint64_t speed = 10'000'000'000; /* bit/s */
+    DriverBinding driver = DriverBinding::kUioHvGeneric;
+
+    /* The wire: a tap device, another NIC, or neither. */
+    std::string tap;
+    std::string peer;
+
+    uint32_t receive_buffer = wire::kUioReceiveBufferSize;
+    uint32_t send_buffer = wire::kUioSendBufferSize;
+    /* Defaults from here on are openvmm's (design, fixed names). */
+    uint32_t section_size = 6144;
+    uint32_t packets_per_message = 8;
+    uint32_t alignment_shift = 3;
+    uint32_t ranges = 375;
+    uint32_t control_suballocs = 16;
+    uint32_t latency_us = 100;
+    /* Mean time before a send is completed; 0 completes at once. */
+    uint32_t completion_delay_us = 0;
+};
+
+/* Throws HostError with the key at fault. */
+[[nodiscard]] NicConfig parse_nic(std::string_view text);
+
+} // namespace netvsc::host

@@ -1,0 +1,211 @@
+#include "host/control.h"
+
+#include <iostream>
+
+#include <sys/socket.h>
+
+#include "host/error.h"
+#include "host/unix_socket.h"
+
+namespace netvsc::host {
+
+namespace {
+
+using Json = Machine::Json;
+
+/* A NIC's description is a few hundred bytes. */
+constexpr size_t kLongestRequest = 64 * 1024;
+
+constexpr char kQuit[] = "quit";
+
+/* The name below which a root has its control socket. */
+constexpr char kSocketName[] = "/netvsc-host.ctl";
+
+std::string
+one_argument(const std::vector<std::string> &words, const char *usage)
+{
+    if (words.size() != 2) {
+        throw HostError(std::string("Usage: ") + usage + ".");
+    }
+    return words[1];
+}
+
+bool
+parse_link(const std::string &word)
+{
+    if (word != "up" && word != "down") {
+        throw HostError("A link is up or down, not '" + word + "'.");
+    }
+    return word == "up";
+}
+
+void
+send_line(int fd, const Json &json)
+{
+    std::string line = json.dump() + "\n";
+    /* The answer fits any socket buffer by far; whoever does not want it has
+     * hung up. */
+    send(fd, line.data(), line.size(), MSG_NOSIGNAL);
+}
+
+} // namespace
+
+Json
+run_command(Machine &machine, const std::vector<std::string> &words)
+{
+    const std::string &command = words.empty() ? std::string() : words[0];
+    Json done = Json::object();
+    if (command == "list") {
+        return machine.list();
+    }
+    if (command == "stats") {
+        return words.size() == 1 ? machine.stats()
+                                 : machine.stats(parse_guid(
+                                       one_argument(words, "stats [GUID]")));
+    }
+    if (command == "add") {
+        machine.add(parse_nic(one_argument(words, "add KEY=VALUE,...")));
+        return done;
+    }
+    if (command == "remove") {
+        machine.remove(parse_guid(one_argument(words, "remove GUID")));
+        return done;
+    }
+    if (command == "reoffer") {
+        machine.reoffer(parse_guid(one_argument(words, "reoffer GUID")));
+        return done;
+    }
+    if (command == "link" || command == "bind") {
+        if (words.size() != 3) {
+            throw HostError("Usage: link GUID up|down, or bind GUID "
+                            "uio_hv_generic|hv_netvsc|none.");
+        }
+        std::string guid = parse_guid(words[1]);
+        if (command == "link") {
+            machine.set_link(guid, parse_link(words[2]));
+        } else {
+            machine.bind(guid, parse_driver(words[2]));
+        }
+        return done;
+    }
+    throw HostError("There is no command '" + command +
+                    "'; there are list, stats, add, remove, reoffer, link, "
+                    "bind and quit.");
+}
+
+/* --- ControlServer ----------------------------------------------------- */
+
+ControlServer::ControlServer(EventLoop &loop, Machine &machine)
+    : loop_(loop), machine_(machine),
+      listener_(listen_at(machine.tree().control_path(), SOCK_STREAM))
+{
+    loop_.watch(listener_.get(), [this] { accept_client(); });
+}
+
+ControlServer::~ControlServer()
+{
+    loop_.forget(listener_.get());
+    while (!clients_.empty()) {
+        disconnect(clients_.begin()->first);
+    }
+}
+
+void
+ControlServer::accept_client()
+{
+    UniqueFd socket(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    if (!socket) {
+        return;
+    }
+    int fd = socket.get();
+    clients_[fd].socket = std::move(socket);
+    loop_.watch(fd, [this, fd] { receive(fd); });
+}
+
+void
+ControlServer::receive(int fd)
+{
+    char buffer[4096];
+    ssize_t size = recv(fd, buffer, sizeof buffer, MSG_DONTWAIT);
+    if (size < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return;
+    }
+    std::string &request = clients_[fd].request;
+    if (size <= 0 || request.size() > kLongestRequest) {
+        disconnect(fd);
+        return;
+    }
+    request.append(buffer, static_cast<size_t>(size));
+    size_t end = request.find('\n');
+    if (end != std::string::npos) {
+        answer(fd, request.substr(0, end));
+        disconnect(fd);
+    }
+}
+
+void
+ControlServer::answer(int fd, const std::string &request)
+{
+    try {
+        auto words = Json::parse(request).get<std::vector<std::string>>();
+        if (words == std::vector<std::string>{kQuit}) {
+            quitter_ = std::move(clients_[fd].socket);
+            return;
+        }
+        send_result(fd, run_command(machine_, words));
+    } catch (const std::exception &error) {
+        send_error(fd, error.what());
+    }
+}
+
+void
+ControlServer::disconnect(int fd)
+{
+    loop_.forget(fd);
+    clients_.erase(fd);
+}
+
+void
+send_result(int fd, const Json &result)
+{
+    send_line(fd, Json{{"result", result}});
+}
+
+void
+send_error(int fd, const std::string &sentence)
+{
+    send_line(fd, Json{{"error", sentence}});
+}
+
+/* --- The client -------------------------------------------------------- */
+
+int
+control_client(const std::string &root, const std::vector<std::string> &words)
+{
+    constexpr int kIndent = 2;
+    try {
+        UniqueFd fd = connect_to(root + kSocketName, SOCK_STREAM);
+        send_line(fd.get(), words);
+        std::string text;
+        char buffer[4096];
+        for (ssize_t size;
+             (size = recv(fd.get(), buffer, sizeof buffer, 0)) > 0;) {
+            text.append(buffer, static_cast<size_t>(size));
+        }
+        if (text.empty()) {
+            throw HostError("The host at " + root +
+                            " hung up without an answer.");
+        }
+        Json reply = Json::parse(text);
+        if (reply.contains("error")) {
+            throw HostError(reply["error"].get<std::string>());
+        }
+        std::cout << reply["result"].dump(kIndent) << "\n";
+        return 0;
+    } catch (const std::exception &error) {
+        std::cerr << "netvsc-host ctl: " << error.what() << "\n";
+        return 1;
+    }
+}
+
+} // namespace netvsc::host

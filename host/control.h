@@ -1,0 +1,70 @@
+/* The control socket: a line of JSON with the words of a command in, a line
+ * of JSON with its result out. */
+
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "host/event_loop.h"
+#include "host/machine.h"
+
+namespace netvsc::host {
+
+/* Runs one command on the machine; nothing for `quit`, which is the caller's.
+ * Throws HostError. */
+[[nodiscard]] Machine::Json run_command(Machine &machine,
+                                        const std::vector<std::string> &words);
+
+/* The daemon's end, on the main thread's loop.  A client that is slow or sends
+ * nonsense holds up nobody. */
+class ControlServer {
+public:
+    /* Throws HostError. */
+    ControlServer(EventLoop &loop, Machine &machine);
+    ~ControlServer();
+    ControlServer(const ControlServer &) = delete;
+    ControlServer &operator=(const ControlServer &) = delete;
+
+    [[nodiscard]] bool
+    quit_requested() const
+    {
+        return static_cast<bool>(quitter_);
+    }
+    /* Connection of the client that asked for `quit`, which gets its answer
+     * when everything is gone. */
+    [[nodiscard]] UniqueFd
+    take_quitter()
+    {
+        return std::move(quitter_);
+    }
+
+private:
+    struct Client {
+        UniqueFd socket;
+        std::string request;
+    };
+
+    void accept_client();
+    void receive(int fd);
+    void answer(int fd, const std::string &request);
+    void disconnect(int fd);
+
+    EventLoop &loop_;
+    Machine &machine_;
+    UniqueFd listener_;
+    std::map<int, Client> clients_;
+    UniqueFd quitter_;
+};
+
+/* Sends the result of a command, or its error, to a client. */
+void send_result(int fd, const Machine::Json &result);
+void send_error(int fd, const std::string &sentence);
+
+/* `netvsc-host ctl`: prints the result or the error, returns the exit
+ * status. */
+[[nodiscard]] int control_client(const std::string &root,
+                                 const std::vector<std::string> &words);
+
+} // namespace netvsc::host

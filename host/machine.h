@@ -1,0 +1,96 @@
+/* The emulated machine: one VM with any number of NICs, its sysfs tree and the
+ * commands that change them. */
+
+#pragma once
+
+#include <list>
+#include <memory>
+#include <optional>
+#include <set>
+
+#include <nlohmann/json.hpp>
+
+#include "host/nic.h"
+#include "host/uio/device.h"
+#include "host/uio/tree.h"
+
+namespace netvsc::host {
+
+/* Used by the main thread; NICs have threads of their own. */
+class Machine {
+public:
+    using Json = nlohmann::ordered_json;
+
+    /* `trace` may be nullptr and must outlive the machine.  Throws
+     * HostError. */
+    Machine(const std::string &root, GpaMode mode, TraceFile *trace);
+    /* Ends all sessions and removes the tree. */
+    ~Machine();
+
+    /* The commands of netvsc-host(8).  All throw HostError with the sentence
+     * for the operator. */
+    void add(const NicConfig &config);
+    void remove(const std::string &guid);
+    void reoffer(const std::string &guid);
+    void set_link(const std::string &guid, bool up);
+    void bind(const std::string &guid, DriverBinding driver);
+    [[nodiscard]] Json list();
+    /* Of one NIC, or of all by GUID. */
+    [[nodiscard]] Json stats(const std::string &guid);
+    [[nodiscard]] Json stats();
+
+    [[nodiscard]] const SysfsTree &
+    tree() const
+    {
+        return tree_;
+    }
+
+private:
+    /* A number that no other device has: ids, the smallest first. */
+    class Numbers {
+    public:
+        Numbers(uint32_t first, uint32_t end, const char *what)
+            : first_(first), end_(end), what_(what)
+        {
+        }
+        uint32_t take();
+        void
+        give_back(uint32_t number)
+        {
+            used_.erase(number);
+        }
+
+    private:
+        uint32_t first_;
+        uint32_t end_;
+        const char *what_;
+        std::set<uint32_t> used_;
+    };
+
+    struct Device {
+        std::unique_ptr<Nic> nic;
+        DeviceEntry entry{};
+        std::unique_ptr<UioDevice> uio; /* While bound to uio_hv_generic. */
+    };
+
+    [[nodiscard]] Device &find(const std::string &guid);
+    void offer(Device &device);
+    void rescind(Device &device);
+    void attach_uio(Device &device);
+    void detach_uio(Device &device, SessionEnd reason);
+    [[nodiscard]] Json stats_of(Device &device);
+
+    GpaMode mode_;
+    TraceFile *trace_;
+    SysfsTree tree_;
+    VmPages pages_;
+    PeerQueues peers_;
+    Numbers monitor_ids_;
+    Numbers uio_numbers_;
+    uint32_t next_relid_;
+    uint32_t next_gpadl_;
+    uint32_t next_nic_ = 0;
+    std::list<Device> devices_; /* Offered, in order. */
+};
+
+} // namespace netvsc::host

@@ -1,0 +1,302 @@
+#include "host/nic.h"
+
+#include <algorithm>
+#include <ctime>
+
+#include <nlohmann/json.hpp>
+#include <sys/prctl.h>
+
+#include "host/log.h"
+#include "host/tap.h"
+
+namespace netvsc::host {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/* The worker spins this long after the last work: the gap between two bursts
+ * of a busy wire, and about what one sleep and wake-up costs. */
+constexpr uint64_t kSpinNs = 20'000;
+
+/* After 10 ms without traffic the monitor page is examined once a
+ * millisecond: ten NICs then cost 1% of a core. */
+constexpr uint64_t kIdleAfterNs = 10'000'000;
+constexpr uint64_t kIdleIntervalNs = 1'000'000;
+
+/* Timers of the worker are to be exact; the default slack is 50 us. */
+constexpr unsigned long kTimerSlackNs = 1;
+
+uint64_t
+monotonic_ns()
+{
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000u +
+           static_cast<uint64_t>(now.tv_nsec);
+}
+
+std::unique_ptr<Backend>
+make_backend(const NicConfig &config, PeerQueues &peers, Counters &counters)
+{
+    if (!config.tap.empty()) {
+        return std::make_unique<TapBackend>(config.tap, config.mtu,
+                                            counters.wire);
+    }
+    if (!config.peer.empty()) {
+        return std::make_unique<PeerBackend>(
+            peers.between(config.peer, config.guid),
+            peers.between(config.guid, config.peer), counters.wire);
+    }
+    return std::make_unique<NullBackend>(counters.wire);
+}
+
+} // namespace
+
+const char *
+to_text(SessionEnd end)
+{
+    switch (end) {
+    case SessionEnd::kClosed:
+        return "closed";
+    case SessionEnd::kRescinded:
+        return "rescinded";
+    case SessionEnd::kHostExit:
+        return "host exit";
+    case SessionEnd::kProtocolError:
+        break;
+    }
+    return "protocol error";
+}
+
+Nic::Nic(const NicConfig &config, uint32_t number, PeerQueues &peers,
+         TraceFile *trace)
+    : config_(config), number_(number), trace_file_(trace),
+      backend_(make_backend(config_, peers, counters_))
+{
+    if (backend_->event_fd() >= 0) {
+        loop_.watch(backend_->event_fd(), [this] { awake_ = true; });
+    }
+    worker_ = std::thread([this] { work(); });
+}
+
+Nic::~Nic()
+{
+    call([this] { stopping_ = true; });
+    worker_.join();
+}
+
+NicStatus
+Nic::status()
+{
+    NicStatus status;
+    call([&] {
+        status.counters = counters_;
+        status.link_up = link_up_;
+        status.state = session_ ? session_->state() : "closed";
+        if (session_) {
+            status.nvsp_version =
+                nvsp_version_text(session_->agreement().version);
+            status.filter = session_->filter();
+            update_books();
+        }
+        status.books = books_;
+    });
+    return status;
+}
+
+void
+Nic::set_link(bool up)
+{
+    call([&] {
+        link_up_ = up;
+        awake_ = true;
+        log(config_.guid, up ? "link up" : "link down");
+        if (session_) {
+            session_->set_link(up);
+            trace_.text(TraceKind::kEvent,
+                        Json{{"event", "link"}, {"up", up}}.dump());
+        }
+    });
+}
+
+/* --- Sessions ---------------------------------------------------------- */
+
+void
+Nic::open(FrontEnd &front_end, const ChannelInfo &info)
+{
+    counters_.sessions++;
+    auto number = static_cast<uint32_t>(counters_.sessions);
+    trace_ = Trace(trace_file_, number_, number);
+    front_end_ = &front_end;
+    /* The kernel formats both rings when it opens a channel. */
+    RingMemory(front_end.to_host_ring()).format();
+    RingMemory(front_end.to_guest_ring()).format();
+    session_ = std::make_unique<NetVsp>(config_, front_end, *backend_,
+                                        counters_, trace_, link_up_);
+    awake_ = true;
+    trace_open_ = true;
+    log(config_.guid, "session " + std::to_string(number) + " opened");
+
+    /* The size that both sides announce depends on the MTU to come; the
+     * decoder wants what a guest of the NIC's full MTU would see. */
+    Json json;
+    json["guid"] = config_.guid;
+    json["mac"] = to_text(config_.mac);
+    json["mtu"] = config_.mtu;
+    json["relid"] = info.relid;
+    json["monitor_id"] = info.monitor_id;
+    json["ring_bytes"] = front_end.to_guest_ring().size() - wire::kPageSize;
+    json["receive_buffer"] = front_end.gpadl(info.receive_gpadl).size();
+    json["send_buffer"] = front_end.gpadl(info.send_gpadl).size();
+    json["receive_gpadl"] = info.receive_gpadl;
+    json["send_gpadl"] = info.send_gpadl;
+    json["section_size"] = config_.section_size;
+    json["suballoc_size"] = ReceivePath::suballoc_size_for(config_.mtu);
+    json["packets_per_message"] = config_.packets_per_message;
+    json["alignment_shift"] = config_.alignment_shift;
+    json["speed"] = config_.speed;
+    trace_.text(TraceKind::kSessionOpen, json.dump());
+}
+
+void
+Nic::close(SessionEnd reason)
+{
+    if (!session_) {
+        return;
+    }
+    if (reason == SessionEnd::kClosed) {
+        session_->finish();
+    }
+    log(config_.guid, "session " + std::to_string(counters_.sessions) +
+                          " ended: " + to_text(reason));
+    end_trace(reason);
+    update_books();
+    session_.reset();
+    front_end_ = nullptr;
+    awake_ = true;
+}
+
+void
+Nic::update_books()
+{
+    books_ = {};
+    books_.messages = session_->messages();
+    books_.completed = session_->completed();
+    if (const auto &ledger = session_->receive_path().ledger()) {
+        books_.suballocs = ledger->count();
+        books_.issued = ledger->issued();
+        books_.returned = ledger->returned();
+    }
+}
+
+void
+Nic::end_trace(SessionEnd reason)
+{
+    if (!std::exchange(trace_open_, false)) {
+        return;
+    }
+    update_books();
+    Json json;
+    json["reason"] = to_text(reason);
+    json["issued"] = books_.issued;
+    json["returned"] = books_.returned;
+    json["outstanding"] = books_.issued - books_.returned;
+    json["tx_messages"] = books_.messages;
+    json["tx_completed"] = books_.completed;
+    if (session_->failed()) {
+        json["error"] = session_->error();
+    }
+    trace_.text(TraceKind::kSessionClose, json.dump());
+    trace_.flush();
+}
+
+void
+Nic::trace_irq_control(bool unmask)
+{
+    trace_.text(
+        TraceKind::kEvent,
+        Json{{"event", "irq-control"}, {"value", unmask ? 1 : 0}}.dump());
+}
+
+/* --- The worker -------------------------------------------------------- */
+
+void
+Nic::work()
+{
+    prctl(PR_SET_TIMERSLACK, kTimerSlackNs);
+    while (!stopping_) {
+        if (!awake_) {
+            sleep();
+            continue;
+        }
+        uint64_t now = monotonic_ns();
+        if (serve(now)) {
+            busy_ns_ = now;
+        } else if (now - busy_ns_ >= kSpinNs && fall_asleep(now)) {
+            continue;
+        }
+        loop_.wait(0);
+    }
+}
+
+bool
+Nic::serve(uint64_t now_ns)
+{
+    if (!session_) {
+        return drop_frames(*backend_, counters_.rx.dropped_no_session) != 0;
+    }
+    bool busy = session_->serve(now_ns);
+    if (session_->failed()) {
+        end_trace(SessionEnd::kProtocolError);
+    }
+    return busy;
+}
+
+bool
+Nic::fall_asleep(uint64_t now_ns)
+{
+    if (session_ && !session_->prepare_sleep()) {
+        return false;
+    }
+    bool wants_frames = !session_ || session_->wants_frames(now_ns);
+    if (wants_frames && !backend_->prepare_sleep()) {
+        return false;
+    }
+    if (backend_->gone() && !std::exchange(wire_gone_, true)) {
+        /* It would be "readable" for ever. */
+        loop_.forget(backend_->event_fd());
+        log(config_.guid, "the device at the other end of the wire is gone");
+    }
+    loop_.enable(backend_->event_fd(), wants_frames);
+    trace_.flush();
+    awake_ = false;
+    return true;
+}
+
+void
+Nic::sleep()
+{
+    uint64_t now = monotonic_ns();
+    uint64_t due = EventLoop::kForever;
+    uint64_t timeout = EventLoop::kForever;
+    if (session_ && !session_->failed()) {
+        due = session_->next_due_ns(now);
+        timeout = front_end_->signal_interval_ns();
+        if (now - busy_ns_ >= kIdleAfterNs) {
+            timeout = std::max(timeout, kIdleIntervalNs);
+        }
+        timeout = std::min(timeout, due - std::min(due, now));
+    }
+    loop_.wait(timeout);
+
+    /* Only what concerns the data path wakes it: the wire (by its handler),
+     * the guest's signal, or the time. */
+    if (session_ && !session_->failed() &&
+        (front_end_->take_signal() || monotonic_ns() >= due)) {
+        awake_ = true;
+    }
+    counters_.wakeups += awake_;
+}
+
+} // namespace netvsc::host

@@ -1,0 +1,121 @@
+/* A NIC of the host: its wire, its worker thread and, while a guest has it
+ * open, its session.
+ *
+ * The worker serves guest and wire in turns as long as there is traffic.  Then
+ * it sleeps: in epoll for the wire and for commands, and with a timer for the
+ * guest, whose only signal is a bit in shared memory that wakes nobody. */
+
+#pragma once
+
+#include <thread>
+
+#include "host/event_loop.h"
+#include "host/netvsp.h"
+#include "host/peer.h"
+
+namespace netvsc::host {
+
+/* What the trace tells about a channel, from its front end. */
+struct ChannelInfo {
+    uint32_t relid;
+    uint32_t monitor_id;
+    uint32_t receive_gpadl;
+    uint32_t send_gpadl;
+};
+
+/* Why a session ended. */
+enum class SessionEnd { kClosed, kRescinded, kHostExit, kProtocolError };
+/* As the trace says it. */
+[[nodiscard]] const char *to_text(SessionEnd end);
+
+/* What the ledgers of a session hold. */
+struct SessionBooks {
+    uint32_t suballocs = 0;
+    uint64_t issued = 0; /* Sub-allocations. */
+    uint64_t returned = 0;
+    uint64_t messages = 0; /* RNDIS_PKT messages from the guest. */
+    uint64_t completed = 0;
+};
+
+/* A snapshot of everything countable; the books are those of the session, or
+ * of the last one after it. */
+struct NicStatus {
+    Counters counters;
+    std::string state;
+    std::string nvsp_version;
+    bool link_up = true;
+    uint32_t filter = 0;
+    SessionBooks books;
+};
+
+class Nic {
+public:
+    /* Connects the wire and starts the worker.  Throws HostError. */
+    Nic(const NicConfig &config, uint32_t number, PeerQueues &peers,
+        TraceFile *trace);
+    /* The front end must have closed the session before. */
+    ~Nic();
+
+    [[nodiscard]] const NicConfig &
+    config() const
+    {
+        return config_;
+    }
+
+    /* Other threads: runs `work` on the worker and waits for it. */
+    void
+    call(std::function<void()> work)
+    {
+        loop_.call(std::move(work));
+    }
+    [[nodiscard]] NicStatus status();
+    void set_link(bool up);
+
+    /* --- On the worker thread only --- */
+
+    [[nodiscard]] EventLoop &
+    loop()
+    {
+        return loop_;
+    }
+    /* Starts a session; `front_end` must live until close(). */
+    void open(FrontEnd &front_end, const ChannelInfo &info);
+    void close(SessionEnd reason);
+    /* Notes in the trace what the guest did outside of the rings. */
+    void trace_irq_control(bool unmask);
+    void
+    count_protocol_error()
+    {
+        counters_.protocol_errors++;
+    }
+
+private:
+    void work();
+    [[nodiscard]] bool serve(uint64_t now_ns);
+    [[nodiscard]] bool fall_asleep(uint64_t now_ns);
+    void sleep();
+    void update_books();
+    void end_trace(SessionEnd reason);
+
+    NicConfig config_;
+    uint32_t number_;
+    TraceFile *trace_file_;
+    Counters counters_;
+    std::unique_ptr<Backend> backend_;
+    EventLoop loop_;
+
+    std::unique_ptr<NetVsp> session_;
+    FrontEnd *front_end_ = nullptr;
+    Trace trace_; /* Of the session, for what is not in the rings. */
+    bool trace_open_ = false;
+    SessionBooks books_; /* As of the last update_books(). */
+    bool link_up_ = true;
+    bool wire_gone_ = false;
+
+    bool awake_ = true;
+    uint64_t busy_ns_ = 0; /* When there was last anything to do. */
+    bool stopping_ = false;
+    std::thread worker_; /* Last: it uses all of the above. */
+};
+
+} // namespace netvsc::host

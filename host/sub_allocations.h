@@ -1,0 +1,79 @@
+/* Ledger of the receive buffer: who has which sub-allocation (G.1).
+ *
+ * The receive buffer is cut into equal sub-allocations.  The host takes one
+ * for each message it places there, joins those of one transfer-pages packet
+ * to a transfer, and gets all of them back when the guest completes that
+ * packet.  The transfer id is the index of the transfer's first
+ * sub-allocation: unique while it is outstanding and below their number, as
+ * DPDK needs it (D.10).  The first few are kept for control messages, so that
+ * answers never starve behind data. */
+
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+namespace netvsc::host {
+
+class SubAllocations {
+public:
+    /* `count` sub-allocations, the first `control` of them for control. */
+    SubAllocations(uint32_t count, uint32_t control);
+
+    /* Starts a transfer of one sub-allocation; nothing when none is free.
+     * The most recently returned comes first: its memory is in the cache. */
+    [[nodiscard]] std::optional<uint32_t> take_data();
+    [[nodiscard]] std::optional<uint32_t> take_control();
+
+    /* Makes `index`, taken by itself, part of the transfer `id`. */
+    void join(uint32_t id, uint32_t index);
+
+    /* Takes a whole transfer back and says how many sub-allocations it had;
+     * 0 when no such transfer is outstanding. */
+    [[nodiscard]] uint32_t give_back(uint64_t id);
+
+    [[nodiscard]] uint32_t
+    count() const
+    {
+        return static_cast<uint32_t>(slots_.size());
+    }
+    /* Sub-allocations, since the ledger was opened. */
+    [[nodiscard]] uint64_t
+    issued() const
+    {
+        return issued_;
+    }
+    [[nodiscard]] uint64_t
+    returned() const
+    {
+        return returned_;
+    }
+    [[nodiscard]] uint64_t
+    outstanding() const
+    {
+        return issued_ - returned_;
+    }
+
+private:
+    enum class State : uint32_t { kFree, kFirst, kJoined };
+    static constexpr uint32_t kEnd = UINT32_MAX;
+
+    /* A slot is in a free list or in the list of its transfer. */
+    struct Slot {
+        uint32_t next;
+        State state;
+    };
+
+    [[nodiscard]] std::optional<uint32_t> take(uint32_t &head);
+    void put(uint32_t index);
+
+    std::vector<Slot> slots_;
+    uint32_t control_;
+    uint32_t free_control_ = kEnd;
+    uint32_t free_data_ = kEnd;
+    uint64_t issued_ = 0;
+    uint64_t returned_ = 0;
+};
+
+} // namespace netvsc::host

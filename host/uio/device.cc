@@ -1,0 +1,310 @@
+#include "host/uio/device.h"
+
+#include <algorithm>
+#include <array>
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+#include "host/error.h"
+#include "host/log.h"
+#include "host/unix_socket.h"
+#include "wire/uio_socket.h"
+
+namespace netvsc::host {
+
+namespace uio = wire::uio_socket;
+
+namespace {
+
+/* The latency word of the monitor page for microseconds. */
+uint16_t
+latency_units(uint32_t us)
+{
+    return static_cast<uint16_t>(us * 1000 / wire::kMonitorLatencyNs);
+}
+
+/* openvmm's form of a connection id (B.8). */
+constexpr uint32_t kConnectionIdSint = 0x2000;
+
+/* DPDK opens the device once for itself and once for each map. */
+constexpr size_t kMaxClients = 32;
+
+} // namespace
+
+UioDevice::UioDevice(Nic &nic, const ChannelInfo &info,
+                     const std::string &dev_dir, uint32_t number, GpaMode mode,
+                     VmPages &pages, std::function<void(bool)> opened)
+    : nic_(nic), info_(info), mode_(mode), pages_(pages),
+      opened_(std::move(opened)), rings_("netvsc-rings", wire::kUioRingsSize),
+      receive_buffer_("netvsc-receive", nic.config().receive_buffer),
+      send_buffer_("netvsc-send", nic.config().send_buffer),
+      trigger_(pages.monitor_page().bytes(), info.monitor_id),
+      path_(dev_dir + "/uio" + std::to_string(number)),
+      listener_(listen_at(path_, SOCK_SEQPACKET))
+{
+    trigger_.announce(info.relid | kConnectionIdSint,
+                      latency_units(nic.config().latency_us));
+    nic_.call([this] {
+        nic_.loop().watch(listener_.get(), [this] { accept_client(); });
+    });
+}
+
+UioDevice::~UioDevice()
+{
+    shut_down(SessionEnd::kRescinded);
+}
+
+void
+UioDevice::shut_down(SessionEnd reason)
+{
+    nic_.call([&] {
+        if (!listener_) {
+            return;
+        }
+        nic_.loop().forget(listener_.get());
+        listener_ = UniqueFd();
+        unlink(path_.c_str());
+        uio::Rescind rescind{uio::kRescind};
+        while (!clients_.empty()) {
+            int fd = clients_.begin()->first;
+            /* The hang-up says the same to a client that does not read. */
+            send(fd, &rescind, sizeof rescind, MSG_DONTWAIT | MSG_NOSIGNAL);
+            nic_.loop().forget(fd);
+            clients_.erase(fd);
+        }
+        if (std::exchange(users_, 0)) {
+            close_session(reason);
+        }
+    });
+}
+
+/* --- FrontEnd ---------------------------------------------------------- */
+
+MutableBytes
+UioDevice::to_host_ring()
+{
+    return rings_.bytes().first(rings_.bytes().size() / 2);
+}
+
+MutableBytes
+UioDevice::to_guest_ring()
+{
+    return rings_.bytes().subspan(rings_.bytes().size() / 2);
+}
+
+MutableBytes
+UioDevice::gpadl(uint32_t handle)
+{
+    if (handle == info_.receive_gpadl) {
+        return receive_buffer_.bytes();
+    }
+    if (handle == info_.send_gpadl) {
+        return send_buffer_.bytes();
+    }
+    return {};
+}
+
+GuestMemory &
+UioDevice::memory()
+{
+    return mode_ == GpaMode::kDma ? static_cast<GuestMemory &>(dma_)
+                                  : process_;
+}
+
+void
+UioDevice::interrupt()
+{
+    for (const auto &[fd, client] : clients_) {
+        if (client.event) {
+            /* Fails only when nobody has read for 2^64 interrupts, or when
+             * the client filled the counter itself. */
+            eventfd_write(client.event.get(), 1);
+        }
+    }
+}
+
+bool
+UioDevice::take_signal()
+{
+    return trigger_.take();
+}
+
+uint64_t
+UioDevice::signal_interval_ns()
+{
+    return trigger_.interval_ns();
+}
+
+/* --- Connections ------------------------------------------------------- */
+
+void
+UioDevice::accept_client()
+{
+    UniqueFd socket(accept4(listener_.get(), nullptr, nullptr,
+                            SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!socket) {
+        return;
+    }
+    if (clients_.size() == kMaxClients) {
+        log("connection refused: too many");
+        return;
+    }
+    int fd = socket.get();
+    Client client;
+    client.pid = peer_pid(fd);
+    client.socket = std::move(socket);
+    clients_[fd] = std::move(client);
+    nic_.loop().watch(fd, [this, fd] { receive(fd); });
+}
+
+void
+UioDevice::receive(int fd)
+{
+    std::array<std::byte, 256> buffer;
+    std::vector<UniqueFd> fds;
+    ssize_t size = receive_with_fds(fd, buffer, fds);
+    if (size < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return;
+    }
+    if (size <= 0) {
+        disconnect(fd);
+        return;
+    }
+    Bytes message = Bytes(buffer).first(static_cast<size_t>(size));
+    if (!handle(clients_[fd], message, fds)) {
+        nic_.count_protocol_error();
+        log("connection closed: it broke the socket protocol");
+        disconnect(fd);
+    }
+}
+
+bool
+UioDevice::handle(Client &client, Bytes message, std::vector<UniqueFd> &fds)
+{
+    if (message.size() < sizeof(uint32_t)) {
+        return false;
+    }
+    auto type = load<uint32_t>(message);
+    if (type == uio::kHello && !client.event) {
+        return handle_hello(client, message);
+    }
+    if (!client.event) {
+        return false;
+    }
+    if (type == uio::kIrqControl &&
+        message.size() == sizeof(uio::IrqControl)) {
+        handle_irq_control(message);
+        return true;
+    }
+    if (type == uio::kDmaRegion && message.size() == sizeof(uio::DmaRegion) &&
+        fds.size() == 1) {
+        auto region = load<uio::DmaRegion>(message);
+        return dma_.add(std::move(fds[0]), region.first_page, region.pages);
+    }
+    return false;
+}
+
+bool
+UioDevice::handle_hello(Client &client, Bytes message)
+{
+    if (message.size() < sizeof(uio::Hello)) {
+        return false;
+    }
+    auto hello = load<uio::Hello>(message);
+    uio::HelloReply reply{};
+    reply.type = uio::kHelloReply;
+    reply.magic = uio::kMagic;
+    reply.version = uio::kVersion;
+    reply.size = sizeof reply;
+    if (hello.magic != uio::kMagic || hello.version != uio::kVersion) {
+        reply.error = EPROTO;
+        send(client.socket.get(), &reply, sizeof reply,
+             MSG_DONTWAIT | MSG_NOSIGNAL);
+        return false;
+    }
+
+    const SharedMemory *maps[wire::kUioMaps];
+    maps[wire::kUioMapRings] = &rings_;
+    maps[wire::kUioMapInterruptPage] = &pages_.interrupt_page();
+    maps[wire::kUioMapMonitorPage] = &pages_.monitor_page();
+    maps[wire::kUioMapReceiveBuffer] = &receive_buffer_;
+    maps[wire::kUioMapSendBuffer] = &send_buffer_;
+    std::array<int, wire::kUioMaps + 1> fds;
+    reply.maps = wire::kUioMaps;
+    for (unsigned i = 0; i < wire::kUioMaps; i++) {
+        fds[i] = maps[i]->fd();
+        reply.map_size[i] = maps[i]->bytes().size();
+    }
+    /* A guest that closed and opens again wants a new session, as from a
+     * kernel: its hang-up may still wait behind this message. */
+    drop_gone(client);
+    client.event = UniqueFd(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+    if (!client.event) {
+        return false;
+    }
+    fds.back() = client.event.get();
+
+    /* The channel is open before the client knows it. */
+    if (users_++ == 0) {
+        process_.attach(client.pid);
+        log("opened by process " + std::to_string(client.pid));
+        nic_.open(*this, info_);
+        opened_(true);
+    }
+    return send_with_fds(client.socket.get(), bytes_of(reply), fds);
+}
+
+void
+UioDevice::handle_irq_control(Bytes message)
+{
+    /* What the kernel does for a 4-byte write(): it does not look at the
+     * ring, and signals the host only where there is no monitor (C.4). */
+    bool unmask = load<uio::IrqControl>(message).value != 0;
+    RingMemory(to_guest_ring()).interrupt_mask().store(unmask ? 0 : 1);
+    nic_.trace_irq_control(unmask);
+}
+
+void
+UioDevice::drop_gone(const Client &but)
+{
+    std::vector<int> gone;
+    for (const auto &[fd, client] : clients_) {
+        pollfd state = {fd, POLLRDHUP, 0};
+        if (&client != &but && poll(&state, 1, 0) == 1 &&
+            (state.revents & (POLLRDHUP | POLLHUP | POLLERR))) {
+            gone.push_back(fd);
+        }
+    }
+    for (int fd : gone) {
+        disconnect(fd);
+    }
+}
+
+void
+UioDevice::disconnect(int fd)
+{
+    bool user = static_cast<bool>(clients_[fd].event);
+    nic_.loop().forget(fd);
+    clients_.erase(fd);
+    if (user && --users_ == 0) {
+        close_session(SessionEnd::kClosed);
+    }
+}
+
+void
+UioDevice::close_session(SessionEnd reason)
+{
+    nic_.close(reason);
+    dma_.clear();
+    opened_(false);
+}
+
+void
+UioDevice::log(const std::string &text) const
+{
+    host::log(nic_.config().guid, text);
+}
+
+} // namespace netvsc::host

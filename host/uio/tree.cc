@@ -1,0 +1,290 @@
+#include "host/uio/tree.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include "host/error.h"
+#include "wire/vmbus.h"
+
+namespace netvsc::host {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr char kLockName[] = "netvsc-host.lock";
+
+/* As the kernel prints them for the VMBus (C.2): Microsoft, and the class's
+ * place in its table of devices. */
+constexpr char kVendor[] = "0x1414";
+constexpr char kDevice[] = "0x3";
+/* "vmbus:" and the class GUID in its mixed-endian byte order (B.3.1). */
+constexpr char kModalias[] = "vmbus:635161f83edfc546913ff2d2f965ed0e";
+/* The number of uio's first dynamic major on common kernels; nothing opens it
+ * by number. */
+constexpr char kUioMajor[] = "240:";
+
+/* A file's new content appears by rename: whole, under the old name. */
+void
+write_file(const fs::path &path, const std::string &line)
+{
+    fs::path temporary = path;
+    temporary += ".new";
+    UniqueFd fd(open(temporary.c_str(),
+                     O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0444));
+    std::string text = line + "\n";
+    if (!fd || write(fd.get(), text.data(), text.size()) !=
+                   static_cast<ssize_t>(text.size())) {
+        throw_errno("Cannot write " + path.string());
+    }
+    fs::rename(temporary, path);
+}
+
+void
+replace_link(const fs::path &target, const fs::path &path)
+{
+    fs::path temporary = path;
+    temporary += ".new";
+    fs::remove(temporary);
+    fs::create_symlink(target, temporary);
+    fs::rename(temporary, path);
+}
+
+std::string
+hex(uint64_t value)
+{
+    char text[19];
+    std::snprintf(text, sizeof text, "0x%016llx",
+                  static_cast<unsigned long long>(value));
+    return text;
+}
+
+/* The primary's ring file: guests look whether it is there, and map its
+ * rings through uio (C.6). */
+void
+write_ring(const fs::path &path)
+{
+    UniqueFd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    if (!fd || ftruncate(fd.get(), wire::kUioRingsSize) < 0) {
+        throw_errno("Cannot create " + path.string());
+    }
+}
+
+void
+write_maps(const fs::path &dir, const DeviceEntry &entry)
+{
+    const struct {
+        std::string name;
+        uint64_t size;
+    } maps[wire::kUioMaps] = {
+        {wire::kUioMapNameRings, wire::kUioRingsSize},
+        {wire::kUioMapNameInterruptPage, wire::kPageSize},
+        {wire::kUioMapNameMonitorPage, wire::kPageSize},
+        {wire::kUioMapNameReceiveBuffer +
+             std::to_string(entry.info.receive_gpadl),
+         entry.config.receive_buffer},
+        {wire::kUioMapNameSendBuffer + std::to_string(entry.info.send_gpadl),
+         entry.config.send_buffer},
+    };
+    for (unsigned i = 0; i < wire::kUioMaps; i++) {
+        fs::path map = dir / ("map" + std::to_string(i));
+        fs::create_directories(map);
+        write_file(map / "name", maps[i].name);
+        write_file(map / "addr", hex(0));
+        write_file(map / "size", hex(maps[i].size));
+        write_file(map / "offset", "0x0");
+    }
+}
+
+/* What is below the devices directory while a device is put together or taken
+ * apart: sysfs names never begin with a dot. */
+fs::path
+hidden(const fs::path &device)
+{
+    return device.parent_path() / ("." + device.filename().string());
+}
+
+} // namespace
+
+/* --- The root ---------------------------------------------------------- */
+
+SysfsTree::SysfsTree(const std::string &root)
+{
+    try {
+        fs::create_directories(root);
+        root_ = fs::canonical(root);
+        lock();
+        for (const char *dir :
+             {"dev", "sys/bus/vmbus/devices",
+              "sys/bus/vmbus/drivers/uio_hv_generic",
+              "sys/bus/vmbus/drivers/hv_netvsc", "sys/class/uio",
+              "sys/module/uio_hv_generic"}) {
+            fs::create_directories(root_ / dir);
+        }
+    } catch (const fs::filesystem_error &error) {
+        throw HostError("Cannot lay out the tree in " + root + ": " +
+                        error.code().message() + ".");
+    }
+}
+
+SysfsTree::~SysfsTree()
+{
+    clear();
+    /* Last, and while it is still locked. */
+    std::error_code ignored;
+    fs::remove(root_ / kLockName, ignored);
+}
+
+void
+SysfsTree::lock()
+{
+    fs::path path = root_ / kLockName;
+    struct stat held {};
+    struct stat named {};
+    bool existed;
+    do {
+        existed = fs::exists(path);
+        lock_ =
+            UniqueFd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+        if (!lock_) {
+            throw_errno("Cannot create " + path.string());
+        }
+        if (flock(lock_.get(), LOCK_EX | LOCK_NB) < 0) {
+            throw HostError("Another netvsc-host serves " + root_.string() +
+                            "; end it with 'netvsc-host ctl --root " +
+                            root_.string() + " quit'.");
+        }
+        /* A host that just ended may have removed the file in between. */
+    } while (fstat(lock_.get(), &held) < 0 || stat(path.c_str(), &named) < 0 ||
+             held.st_ino != named.st_ino);
+
+    if (existed) {
+        clear();
+    } else if (fs::exists(root_ / "sys") || fs::exists(root_ / "dev")) {
+        fs::remove(path);
+        throw HostError(root_.string() +
+                        " has a sys or dev directory that no netvsc-host "
+                        "made; choose an empty directory with --root.");
+    }
+}
+
+void
+SysfsTree::clear()
+{
+    std::error_code ignored;
+    for (const char *name : {"sys", "dev", "netvsc-host.ctl"}) {
+        fs::remove_all(root_ / name, ignored);
+    }
+    /* Nobody can reach the directory's devices any more, and an empty root
+     * may be one that the operator made: it stays. */
+}
+
+fs::path
+SysfsTree::device(const std::string &guid) const
+{
+    return root_ / "sys/bus/vmbus/devices" / guid;
+}
+
+/* --- Devices ----------------------------------------------------------- */
+
+void
+SysfsTree::add(const DeviceEntry &entry)
+{
+    const std::string &guid = entry.config.guid;
+    fs::path dir = hidden(device(guid));
+    std::string relid = std::to_string(entry.info.relid);
+    std::string monitor = std::to_string(entry.info.monitor_id);
+
+    fs::remove_all(dir);
+    fs::create_directories(dir / "channels" / relid);
+    write_file(dir / "class_id", "{" + std::string(wire::kNicClassGuid) + "}");
+    write_file(dir / "device_id", "{" + guid + "}");
+    write_file(dir / "id", relid);
+    write_file(dir / "monitor_id", monitor);
+    write_file(dir / "state", std::to_string(kStateOffered));
+    write_file(dir / "numa_node", "0");
+    write_file(dir / "vendor", kVendor);
+    write_file(dir / "device", kDevice);
+    write_file(dir / "modalias", kModalias);
+    write_file(dir / "channel_vp_mapping", relid + ":0");
+    write_file(dir / "driver_override", "(null)");
+    write_file(dir / "channels" / relid / "subchannel_id", "0");
+    write_file(dir / "channels" / relid / "monitor_id", monitor);
+    write_file(dir / "channels" / relid / "cpu", "0");
+    write_bound(entry, dir);
+    fs::rename(dir, device(guid));
+}
+
+void
+SysfsTree::remove(const std::string &guid)
+{
+    forget_bound(guid);
+    fs::path gone = hidden(device(guid));
+    fs::remove_all(gone);
+    fs::rename(device(guid), gone);
+    fs::remove_all(gone);
+}
+
+void
+SysfsTree::rebind(const DeviceEntry &entry)
+{
+    fs::path dir = device(entry.config.guid);
+    forget_bound(entry.config.guid);
+    fs::remove(dir / "driver");
+    fs::remove_all(dir / "uio");
+    fs::remove(dir / "channels" / std::to_string(entry.info.relid) / "ring");
+    write_file(dir / "state", std::to_string(kStateOffered));
+    write_bound(entry, dir);
+}
+
+/* What the binding to a driver adds to the device in `dir`; the `driver` link
+ * comes last, since it is what guests look at first. */
+void
+SysfsTree::write_bound(const DeviceEntry &entry, const fs::path &dir)
+{
+    const NicConfig &config = entry.config;
+    if (config.driver == DriverBinding::kNone) {
+        return;
+    }
+    if (config.driver == DriverBinding::kUioHvGeneric) {
+        std::string number = std::to_string(entry.uio_number);
+        std::string name = "uio" + number;
+        fs::path uio = dir / "uio" / name;
+        write_ring(dir / "channels" / std::to_string(entry.info.relid) /
+                   "ring");
+        write_maps(uio / "maps", entry);
+        write_file(uio / "name", "uio_hv_generic");
+        write_file(uio / "dev", kUioMajor + number);
+        replace_link(fs::path("../../bus/vmbus/devices") / config.guid /
+                         "uio" / name,
+                     root_ / "sys/class/uio" / name);
+        write_file(dir / "state", std::to_string(kStateNotOpened));
+    }
+    std::string driver = to_text(config.driver);
+    replace_link(fs::path("../../devices") / config.guid,
+                 root_ / "sys/bus/vmbus/drivers" / driver / config.guid);
+    replace_link(fs::path("../../drivers") / driver, dir / "driver");
+}
+
+/* The links to the device from elsewhere. */
+void
+SysfsTree::forget_bound(const std::string &guid)
+{
+    for (const char *driver : {"uio_hv_generic", "hv_netvsc"}) {
+        fs::remove(root_ / "sys/bus/vmbus/drivers" / driver / guid);
+    }
+    std::error_code none;
+    for (const auto &uio :
+         fs::directory_iterator(device(guid) / "uio", none)) {
+        fs::remove(root_ / "sys/class/uio" / uio.path().filename());
+    }
+}
+
+void
+SysfsTree::set_state(const std::string &guid, unsigned state)
+{
+    write_file(device(guid) / "state", std::to_string(state));
+}
+
+} // namespace netvsc::host

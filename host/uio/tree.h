@@ -1,0 +1,69 @@
+/* The sysfs tree of the emulated machine below the host's root directory
+ * (reference C.2, C.3).
+ *
+ * It is read-only to guests.  A file is replaced by rename, a device appears
+ * and goes as a whole, so that nobody ever reads half of anything. */
+
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "host/config.h"
+#include "host/nic.h"
+
+namespace netvsc::host {
+
+/* Numbers of `state`. */
+inline constexpr unsigned kStateOffered = 0;
+inline constexpr unsigned kStateNotOpened = 2;
+inline constexpr unsigned kStateOpened = 3;
+
+struct DeviceEntry {
+    NicConfig config;
+    ChannelInfo info;
+    uint32_t uio_number; /* When bound to uio_hv_generic. */
+};
+
+class SysfsTree {
+public:
+    /* Takes `root` (created if needed) over: refuses it while another host
+     * lives there, removes what a dead one left, and refuses a root whose
+     * sys or dev are not a host's.  Throws HostError. */
+    explicit SysfsTree(const std::string &root);
+    /* Removes everything it made. */
+    ~SysfsTree();
+    SysfsTree(const SysfsTree &) = delete;
+    SysfsTree &operator=(const SysfsTree &) = delete;
+
+    [[nodiscard]] std::string
+    dev_dir() const
+    {
+        return root_ / "dev";
+    }
+    [[nodiscard]] std::string
+    control_path() const
+    {
+        return root_ / "netvsc-host.ctl";
+    }
+
+    /* The device as it looks with the binding in its configuration. */
+    void add(const DeviceEntry &entry);
+    void remove(const std::string &guid);
+    /* Changes the binding; `entry` has the new one. */
+    void rebind(const DeviceEntry &entry);
+    void set_state(const std::string &guid, unsigned state);
+
+private:
+    void lock();
+    void clear();
+    void write_bound(const DeviceEntry &entry,
+                     const std::filesystem::path &dir);
+    void forget_bound(const std::string &guid);
+    [[nodiscard]] std::filesystem::path device(const std::string &guid) const;
+
+    std::filesystem::path root_;
+    UniqueFd lock_;
+};
+
+} // namespace netvsc::host

@@ -1,0 +1,41 @@
+# Policy of type=netvsc: C++, needs no OVS tree.
+noinst_LTLIBRARIES += lib/libnetvscprovider.la
+lib_libnetvscprovider_la_SOURCES = \
+	lib/device_watch.cc \
+	lib/device_watch.h \
+	lib/netdev-netvsc.cc \
+	lib/netdev-netvsc.h \
+	lib/port.cc \
+	lib/port.h \
+	lib/port_options.cc \
+	lib/port_options.h \
+	lib/port_report.cc \
+	lib/port_report.h
+lib_libnetvscprovider_la_LIBADD = driver/libnetvsc.la
+
+check_PROGRAMS += tests/unit/provider-tests
+UNIT_TESTS += tests/unit/provider-tests
+tests_unit_provider_tests_SOURCES = tests/unit/provider_test.cc
+tests_unit_provider_tests_LDADD = \
+	lib/libnetvscprovider.la -lgtest -lgtest_main
+
+# Open vSwitch's daemon with our port type.  The file with the constructor is
+# named by nothing, so it must not hide in a library.
+LIB_OVS_SOURCES = \
+	lib/netdev-netvsc-ovs.c \
+	lib/netdev-netvsc-pool.c \
+	lib/netdev-netvsc-pool.h
+EXTRA_DIST += \
+	$(LIB_OVS_SOURCES) \
+	tests/netvsc-macros.at \
+	tests/netvsc-testsuite.at \
+	tests/netvsc.at
+if WITH_OVS
+pkglibexec_PROGRAMS += lib/ovs-vswitchd
+lib_ovs_vswitchd_SOURCES = $(LIB_OVS_SOURCES)
+# Links with the C++ compiler.
+nodist_EXTRA_lib_ovs_vswitchd_SOURCES = dummy.cc
+lib_ovs_vswitchd_CPPFLAGS = $(AM_CPPFLAGS) $(OVS_CPPFLAGS)
+lib_ovs_vswitchd_CFLAGS = $(AM_CFLAGS) $(OVS_CFLAGS)
+lib_ovs_vswitchd_LDADD = lib/libnetvscprovider.la $(OVS_LDADD)
+endif

@@ -1,0 +1,858 @@
+/* type=netvsc for Open vSwitch: the netdev class.
+ *
+ * The only file, with netdev-netvsc-pool.c, that includes OVS's private
+ * headers; what differs between OVS 3.1 and 4.0 is here as well, behind
+ * configure's probes.  Policy is in netdev-netvsc.h and below, the device in
+ * driver/.
+ *
+ * Who calls what: netdev_mutex is held around construct, destruct and their
+ * like, so nothing here may open or close netdevs then.  The control state
+ * has its lock in the policy.  What the data path reads (sessions, queues,
+ * locks) changes only in reconfigure, while no thread is in it. */
+
+#include <config.h>
+
+#include <errno.h>
+#include <limits.h>
+
+#include "lib/netdev-netvsc-pool.h"
+#include "lib/netdev-netvsc.h"
+#include "lib/ovs-probe.h"
+
+#include "coverage.h"
+#include "dp-packet.h"
+#include "hash.h"
+#include "if-notifier.h"
+#include "netdev-provider.h"
+#include "openvswitch/dynamic-string.h"
+#include "openvswitch/poll-loop.h"
+#include "openvswitch/shash.h"
+#include "openvswitch/vlog.h"
+#include "ovs-thread.h"
+#include "packets.h"
+#include "seq.h"
+#include "smap.h"
+#include "timeval.h"
+#include "unixctl.h"
+#include "util.h"
+
+VLOG_DEFINE_THIS_MODULE(netdev_netvsc);
+
+COVERAGE_DEFINE(netvsc_tx_contended);
+COVERAGE_DEFINE(netvsc_tx_not_taken);
+COVERAGE_DEFINE(netvsc_tx_no_session);
+COVERAGE_DEFINE(netvsc_tx_down);
+COVERAGE_DEFINE(netvsc_tx_not_ethernet);
+
+BUILD_ASSERT_DECL(NETDEV_MAX_BURST == NETVSC_MAX_BURST);
+
+/* How often the memory of ports that are gone is looked after, in ms. */
+#define SWEEP_INTERVAL 1000
+
+/* A transmit queue's lock, for queues that several threads share. */
+struct netvsc_txq_lock {
+    PADDED_MEMBERS(CACHE_LINE_SIZE, struct ovs_mutex mutex;);
+};
+
+struct netdev_netvsc {
+    struct netdev up;
+    struct netvsc_port *port;
+
+    /* Main thread only. */
+    unsigned int requested_n_txq;
+
+    /* Change only in reconfigure. */
+    struct netvsc_txq_lock *txq_locks; /* netdev_n_txq() of them. */
+    struct netvsc_pool **pools;        /* By receive queue; lazily made. */
+    int n_pools;
+};
+
+struct netdev_rxq_netvsc {
+    struct netdev_rxq up;
+    struct netvsc_rx_queue *queue; /* NULL: no session. */
+    struct netvsc_pool *pool;
+};
+
+static const struct netdev_class netdev_netvsc_class;
+
+/* Changes when netvsc_run() has something to do. */
+static struct seq *netvsc_seq;
+static uint64_t netvsc_last_seq;
+
+static bool
+is_netvsc_class(const struct netdev_class *class)
+{
+    return class == &netdev_netvsc_class;
+}
+
+static struct netdev_netvsc *
+netdev_netvsc_cast(const struct netdev *netdev)
+{
+    ovs_assert(is_netvsc_class(netdev_get_class(netdev)));
+    return CONTAINER_OF(netdev, struct netdev_netvsc, up);
+}
+
+static struct netdev_rxq_netvsc *
+netdev_rxq_netvsc_cast(const struct netdev_rxq *rxq)
+{
+    return CONTAINER_OF(rxq, struct netdev_rxq_netvsc, up);
+}
+
+/* --- What the policy asks of OVS ------------------------------------------
+ */
+
+static void
+netvsc_glue_wake(void)
+{
+    seq_change(netvsc_seq);
+}
+
+static void
+netvsc_glue_request_reconfigure(void *netdev)
+{
+    netdev_request_reconfigure(netdev);
+}
+
+static void
+netvsc_glue_status_changed(void *netdev)
+{
+    netdev_change_seq_changed(netdev);
+}
+
+static bool
+netvsc_glue_is_removed(void *netdev_)
+{
+    struct netdev *netdev = netdev_;
+
+    return !netdev->node;
+}
+
+static void
+netvsc_glue_log(enum netvsc_log_level level, const char *port,
+                const char *message)
+{
+    static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(5, 20);
+
+    if (level == NETVSC_LOG_WARN) {
+        VLOG_WARN_RL(&rl, "%s: %s", port, message);
+    } else {
+        VLOG_INFO_RL(&rl, "%s: %s", port, message);
+    }
+}
+
+static void
+netdev_netvsc_run(const struct netdev_class *class OVS_UNUSED)
+{
+    static long long int next_sweep = LLONG_MIN;
+    long long int now = time_msec();
+
+    netvsc_last_seq = seq_read(netvsc_seq);
+    if (netvsc_run(now)) {
+        if_notifier_manual_report();
+    }
+    if (now >= next_sweep) {
+        netvsc_pool_sweep();
+        next_sweep = now + SWEEP_INTERVAL;
+    }
+}
+
+static void
+netdev_netvsc_wait(const struct netdev_class *class OVS_UNUSED)
+{
+    long long int next_run = netvsc_next_run();
+
+    seq_wait(netvsc_seq, netvsc_last_seq);
+    if (next_run != LLONG_MAX) {
+        poll_timer_wait_until(next_run);
+    }
+}
+
+/* --- Life -----------------------------------------------------------------
+ */
+
+static void
+netvsc_set_n_txq_locks(struct netdev_netvsc *dev, int n)
+{
+    for (int i = 0; i < dev->up.n_txq && dev->txq_locks; i++) {
+        ovs_mutex_destroy(&dev->txq_locks[i].mutex);
+    }
+    free_cacheline(dev->txq_locks);
+    dev->txq_locks = xzalloc_cacheline(MAX(n, 1) * sizeof *dev->txq_locks);
+    for (int i = 0; i < n; i++) {
+        ovs_mutex_init(&dev->txq_locks[i].mutex);
+    }
+    dev->up.n_txq = n;
+}
+
+static void
+netvsc_set_n_pools(struct netdev_netvsc *dev, int n)
+{
+    for (int i = n; i < dev->n_pools; i++) {
+        netvsc_pool_retire(dev->pools[i]);
+    }
+    dev->pools = xrealloc(dev->pools, MAX(n, 1) * sizeof *dev->pools);
+    for (int i = dev->n_pools; i < n; i++) {
+        dev->pools[i] = NULL;
+    }
+    dev->n_pools = n;
+}
+
+static struct netdev *
+netdev_netvsc_alloc(void)
+{
+    struct netdev_netvsc *dev = xzalloc(sizeof *dev);
+
+    return &dev->up;
+}
+
+static int
+netdev_netvsc_construct(struct netdev *netdev)
+{
+    struct netdev_netvsc *dev = netdev_netvsc_cast(netdev);
+
+    dev->port = netvsc_port_create(netdev_get_name(netdev), netdev);
+    dev->requested_n_txq = 1;
+    netvsc_set_n_txq_locks(dev, 1);
+    netvsc_set_n_pools(dev, 1);
+    return 0;
+}
+
+static void
+netdev_netvsc_destruct(struct netdev *netdev)
+{
+    struct netdev_netvsc *dev = netdev_netvsc_cast(netdev);
+
+    netvsc_port_destroy(dev->port);
+    netvsc_set_n_txq_locks(dev, 0);
+    free_cacheline(dev->txq_locks);
+    netvsc_set_n_pools(dev, 0);
+    free(dev->pools);
+}
+
+static void
+netdev_netvsc_dealloc(struct netdev *netdev)
+{
+    free(netdev_netvsc_cast(netdev));
+}
+
+/* --- Configuration --------------------------------------------------------
+ */
+
+static void
+netvsc_put_pair(void *smap, const char *key, const char *value)
+{
+    smap_add(smap, key, value);
+}
+
+static int
+netdev_netvsc_get_config(const struct netdev *netdev, struct smap *args)
+{
+    netvsc_port_get_options(netdev_netvsc_cast(netdev)->port, netvsc_put_pair,
+                            args);
+    return 0;
+}
+
+static int
+netdev_netvsc_set_config(struct netdev *netdev, const struct smap *args,
+                         char **errp)
+{
+    struct netdev_netvsc *dev = netdev_netvsc_cast(netdev);
+    const struct smap_node **nodes = smap_sort(args);
+    size_t n = smap_count(args);
+    struct netvsc_option *options = xcalloc(n, sizeof *options);
+    int error;
+
+    for (size_t i = 0; i < n; i++) {
+        options[i].key = nodes[i]->key;
+        options[i].value = nodes[i]->value;
+    }
+    error = netvsc_port_set_options(dev->port, options, n, errp);
+    free(options);
+    free(nodes);
+    return error;
+}
+
+static int
+netdev_netvsc_set_tx_multiq(struct netdev *netdev, unsigned int n_txq)
+{
+    struct netdev_netvsc *dev = netdev_netvsc_cast(netdev);
+
+    if (dev->requested_n_txq != n_txq) {
+        dev->requested_n_txq = n_txq;
+        netdev_request_reconfigure(netdev);
+    }
+    return 0;
+}
+
+static int
+netdev_netvsc_set_mtu(struct netdev *netdev, int mtu)
+{
+    return netvsc_port_set_mtu(netdev_netvsc_cast(netdev)->port, mtu);
+}
+
+/* No thread is in the data path of the port. */
+static int
+netdev_netvsc_reconfigure(struct netdev *netdev)
+{
+    struct netdev_netvsc *dev = netdev_netvsc_cast(netdev);
+
+    netvsc_port_reconfigure(dev->port, dev->requested_n_txq);
+    netdev->n_rxq = netvsc_port_n_rxq(dev->port);
+    netvsc_set_n_txq_locks(dev, dev->requested_n_txq);
+    netvsc_set_n_pools(dev, netdev->n_rxq);
+    netdev_change_seq_changed(netdev);
+    return 0;
+}
+
+static enum netvsc_flags
+netvsc_flags_from_netdev(enum netdev_flags flags)
+{
+    return (flags & NETDEV_UP ? NETVSC_UP : 0) |
+           (flags & NETDEV_PROMISC ? NETVSC_PROMISC : 0);
+}
+
+/* Also called while a signal ends the process: no lock, no log. */
+static int
+netdev_netvsc_update_flags(struct netdev *netdev, enum netdev_flags off,
+                           enum netdev_flags on, enum netdev_flags *old_flagsp)
+{
+    struct netdev_netvsc *dev = netdev_netvsc_cast(netdev);
+    unsigned int old;
+
+    if ((off | on) & ~(NETDEV_UP | NETDEV_PROMISC)) {
+        return EINVAL;
+    }
+    old = netvsc_port_update_flags(dev->port, netvsc_flags_from_netdev(off),
+                                   netvsc_flags_from_netdev(on));
+    *old_flagsp = (old & NETVSC_UP ? NETDEV_UP : 0) |
+                  (old & NETVSC_PROMISC ? NETDEV_PROMISC : 0);
+    return 0;
+}
+
+/* --- Receive --------------------------------------------------------------
+ */
+
+static struct netdev_rxq *
+netdev_netvsc_rxq_alloc(void)
+{
+    struct netdev_rxq_netvsc *rxq = xzalloc(sizeof *rxq);
+
+    return &rxq->up;
+}
+
+static int
+netdev_netvsc_rxq_construct(struct netdev_rxq *rxq_)
+{
+    struct netdev_rxq_netvsc *rxq = netdev_rxq_netvsc_cast(rxq_);
+    struct netdev_netvsc *dev = netdev_netvsc_cast(rxq_->netdev);
+    int i = rxq_->queue_id;
+
+    rxq->queue = netvsc_port_open_rxq(dev->port, i);
+    if (rxq->queue && !dev->pools[i]) {
+        dev->pools[i] = netvsc_pool_create();
+    }
+    rxq->pool = dev->pools[i];
+    return 0;
+}
+
+static void
+netdev_netvsc_rxq_destruct(struct netdev_rxq *rxq)
+{
+    netvsc_port_close_rxq(netdev_netvsc_cast(rxq->netdev)->port);
+}
+
+static void
+netdev_netvsc_rxq_dealloc(struct netdev_rxq *rxq)
+{
+    free(netdev_rxq_netvsc_cast(rxq));
+}
+
+/* Copies the next `size` bytes of a frame whose rest begins `*offset` into
+ * `*fragment`. */
+static uint8_t *
+netvsc_copy_bytes(uint8_t *to, const struct netvsc_fragment **fragment,
+                  uint32_t *offset, uint32_t size)
+{
+    while (size) {
+        uint32_t n = MIN(size, (*fragment)->size - *offset);
+
+        memcpy(to, (*fragment)->data + *offset, n);
+        to += n;
+        size -= n;
+        *offset += n;
+        if (*offset == (*fragment)->size) {
+            (*fragment)++;
+            *offset = 0;
+        }
+    }
+    return to;
+}
+
+/* OVS has no metadata for a tag that the host took out: it goes back to
+ * where it was, behind the addresses. */
+static void
+netvsc_copy_frame(struct dp_packet *packet,
+                  const struct netvsc_rx_frame *frame)
+{
+    const struct netvsc_fragment *fragment = frame->fragments;
+    uint8_t *to = dp_packet_data(packet);
+    uint32_t rest = frame->size;
+    uint32_t offset = 0;
+
+    if (frame->flags & NETVSC_RX_VLAN) {
+        ovs_be16 tag[2] = {htons(ETH_TYPE_VLAN_8021Q), htons(frame->vlan_tci)};
+
+        to = netvsc_copy_bytes(to, &fragment, &offset, 2 * ETH_ADDR_LEN);
+        memcpy(to, tag, sizeof tag);
+        to += sizeof tag;
+        rest -= 2 * ETH_ADDR_LEN;
+    }
+    to = netvsc_copy_bytes(to, &fragment, &offset, rest);
+    dp_packet_set_size(packet, to - (uint8_t *) dp_packet_data(packet));
+}
+
+static void
+netvsc_set_offloads(struct dp_packet *packet,
+                    const struct netvsc_rx_frame *frame)
+{
+    if (frame->flags & NETVSC_RX_HASH) {
+        dp_packet_set_rss_hash(packet, frame->rss_hash);
+    }
+#ifdef NETVSC_OVS_HAVE_CSUM_SET_GOOD
+    if (frame->flags & NETVSC_RX_IP_GOOD) {
+        dp_packet_ip_checksum_set_good(packet);
+    } else if (frame->flags & NETVSC_RX_IP_BAD) {
+        dp_packet_ip_checksum_set_bad(packet);
+    }
+    if (frame->flags & NETVSC_RX_L4_GOOD) {
+        dp_packet_l4_checksum_set_good(packet);
+    } else if (frame->flags & NETVSC_RX_L4_BAD) {
+        dp_packet_l4_checksum_set_bad(packet);
+    }
+#else
+    *dp_packet_ol_flags_ptr(packet) |=
+        (frame->flags & NETVSC_RX_IP_GOOD  ? DP_PACKET_OL_RX_IP_CKSUM_GOOD
+         : frame->flags & NETVSC_RX_IP_BAD ? DP_PACKET_OL_RX_IP_CKSUM_BAD
+                                           : 0) |
+        (frame->flags & NETVSC_RX_L4_GOOD  ? DP_PACKET_OL_RX_L4_CKSUM_GOOD
+         : frame->flags & NETVSC_RX_L4_BAD ? DP_PACKET_OL_RX_L4_CKSUM_BAD
+                                           : 0);
+#endif
+}
+
+static int
+netdev_netvsc_rxq_recv(struct netdev_rxq *rxq_, struct dp_packet_batch *batch,
+                       int *qfill)
+{
+    struct netdev_rxq_netvsc *rxq = netdev_rxq_netvsc_cast(rxq_);
+    struct netvsc_rx_frame frames[NETVSC_MAX_BURST];
+    unsigned int n;
+
+    if (OVS_UNLIKELY(!rxq->queue)) {
+        return EAGAIN;
+    }
+    n = netvsc_rx_queue_poll(rxq->queue, frames);
+    for (unsigned int i = 0; i < n; i++) {
+        struct dp_packet *packet = netvsc_pool_new_packet(
+            rxq->pool, frames[i].size + VLAN_HEADER_LEN);
+
+        netvsc_copy_frame(packet, &frames[i]);
+        netvsc_set_offloads(packet, &frames[i]);
+        dp_packet_batch_add(batch, packet);
+    }
+    netvsc_rx_queue_release(rxq->queue);
+    if (qfill) {
+        /* The ring tells bytes, not frames. */
+        *qfill = -ENOTSUP;
+    }
+    return n ? 0 : EAGAIN;
+}
+
+/* --- Transmit -------------------------------------------------------------
+ */
+
+static int
+netvsc_send_chunk(struct netdev_netvsc *dev, int qid,
+                  const struct netvsc_tx_frame *frames, unsigned int n)
+{
+    int error = netvsc_port_send(dev->port, qid, frames, n);
+
+    switch (error) {
+    case EAGAIN:
+        COVERAGE_INC(netvsc_tx_not_taken);
+        break;
+    case ENODEV:
+        COVERAGE_INC(netvsc_tx_no_session);
+        break;
+    case ENETDOWN:
+        COVERAGE_INC(netvsc_tx_down);
+        break;
+    }
+    return error;
+}
+
+static int
+netvsc_send_batch(struct netdev_netvsc *dev, int qid,
+                  const struct dp_packet_batch *batch)
+{
+    struct netvsc_tx_frame frames[NETVSC_MAX_BURST];
+    unsigned int not_ethernet = 0;
+    struct dp_packet *packet;
+    unsigned int n = 0;
+    int error = 0;
+
+    DP_PACKET_BATCH_FOR_EACH (i, packet, batch) {
+        if (OVS_UNLIKELY(!dp_packet_is_eth(packet))) {
+            not_ethernet++;
+            continue;
+        }
+        /* From 4.0 on a batch can be longer than a burst. */
+        if (n == NETVSC_MAX_BURST) {
+            error = netvsc_send_chunk(dev, qid, frames, n);
+            n = 0;
+        }
+        frames[n].data = dp_packet_data(packet);
+        frames[n++].size = dp_packet_size(packet);
+    }
+    if (n) {
+        int chunk_error = netvsc_send_chunk(dev, qid, frames, n);
+
+        error = error ? error : chunk_error;
+    }
+    if (OVS_UNLIKELY(not_ethernet)) {
+        netvsc_port_count_not_ethernet(dev->port, not_ethernet);
+        COVERAGE_ADD(netvsc_tx_not_ethernet, not_ethernet);
+        error = EPFNOSUPPORT;
+    }
+    return error;
+}
+
+static int
+netdev_netvsc_send(struct netdev *netdev, int qid,
+                   struct dp_packet_batch *batch, bool concurrent_txq)
+{
+    struct netdev_netvsc *dev = netdev_netvsc_cast(netdev);
+    int error;
+
+    qid %= netdev->n_txq;
+    if (OVS_UNLIKELY(concurrent_txq)) {
+        struct ovs_mutex *mutex = &dev->txq_locks[qid].mutex;
+
+        if (ovs_mutex_trylock(mutex)) {
+            COVERAGE_INC(netvsc_tx_contended);
+            ovs_mutex_lock(mutex);
+        }
+        error = netvsc_send_batch(dev, qid, batch);
+        ovs_mutex_unlock(mutex);
+    } else {
+        error = netvsc_send_batch(dev, qid, batch);
+    }
+    netvsc_packets_delete(batch);
+    return error;
+}
+
+/* --- What is known of the port --------------------------------------------
+ */
+
+static struct netvsc_port_info
+netvsc_info(const struct netdev *netdev)
+{
+    struct netvsc_port_info info;
+
+    netvsc_port_get_info(netdev_netvsc_cast(netdev)->port, &info);
+    return info;
+}
+
+static int
+netdev_netvsc_get_etheraddr(const struct netdev *netdev, struct eth_addr *mac)
+{
+    struct netvsc_port_info info = netvsc_info(netdev);
+
+    if (!info.has_mac) {
+        return ENODEV;
+    }
+    memcpy(mac->ea, info.mac, sizeof mac->ea);
+    return 0;
+}
+
+static int
+netdev_netvsc_get_mtu(const struct netdev *netdev, int *mtu)
+{
+    *mtu = netvsc_info(netdev).mtu;
+    return 0;
+}
+
+static int
+netdev_netvsc_get_numa_id(const struct netdev *netdev)
+{
+    int node = netvsc_info(netdev).numa_node;
+
+    return node < 0 ? NETDEV_NUMA_UNSPEC : node;
+}
+
+/* As netdev-dpdk: RFC 2863 wants a positive number, sFlow uses it. */
+static int
+netdev_netvsc_get_ifindex(const struct netdev *netdev)
+{
+    return hash_string(netdev_get_name(netdev), 0) >> 8;
+}
+
+static int
+netdev_netvsc_get_carrier(const struct netdev *netdev, bool *carrier)
+{
+    *carrier = netvsc_info(netdev).carrier;
+    return 0;
+}
+
+static long long int
+netdev_netvsc_get_carrier_resets(const struct netdev *netdev)
+{
+    return netvsc_info(netdev).carrier_resets;
+}
+
+/* The speeds that OpenFlow has names for; all others are in the status. */
+static int
+netdev_netvsc_get_features(const struct netdev *netdev,
+                           enum netdev_features *current,
+                           enum netdev_features *advertised,
+                           enum netdev_features *supported,
+                           enum netdev_features *peer)
+{
+    static const struct {
+        uint64_t mbps;
+        enum netdev_features feature;
+    } speeds[] = {
+        {10, NETDEV_F_10MB_FD},     {100, NETDEV_F_100MB_FD},
+        {1000, NETDEV_F_1GB_FD},    {10000, NETDEV_F_10GB_FD},
+        {40000, NETDEV_F_40GB_FD},  {100000, NETDEV_F_100GB_FD},
+        {1000000, NETDEV_F_1TB_FD},
+    };
+    uint64_t mbps = netvsc_info(netdev).link_speed / 1000000;
+
+    *current = mbps ? NETDEV_F_OTHER : 0;
+    for (size_t i = 0; i < ARRAY_SIZE(speeds); i++) {
+        if (speeds[i].mbps == mbps) {
+            *current = speeds[i].feature;
+        }
+    }
+    *advertised = *supported = *peer = 0;
+    return 0;
+}
+
+#ifdef NETVSC_OVS_HAVE_GET_SPEED
+static int
+netdev_netvsc_get_speed(const struct netdev *netdev, uint32_t *current,
+                        uint32_t *max)
+{
+    *current = *max = netvsc_info(netdev).link_speed / 1000000;
+    return 0;
+}
+
+static int
+netdev_netvsc_get_duplex(const struct netdev *netdev OVS_UNUSED,
+                         bool *full_duplex)
+{
+    *full_duplex = true;
+    return 0;
+}
+#endif
+
+static int
+netdev_netvsc_get_stats(const struct netdev *netdev, struct netdev_stats *s)
+{
+    struct netvsc_port_stats stats;
+
+    netvsc_port_get_stats(netdev_netvsc_cast(netdev)->port, &stats);
+    memset(s, 0xff, sizeof *s);
+    s->rx_packets = stats.rx_packets;
+    s->rx_bytes = stats.rx_bytes;
+    s->rx_dropped = stats.rx_dropped;
+    s->rx_errors = stats.rx_errors;
+    s->multicast = stats.rx_multicast;
+    s->tx_packets = stats.tx_packets;
+    s->tx_bytes = stats.tx_bytes;
+    s->tx_dropped = stats.tx_dropped;
+    s->tx_errors = stats.tx_errors;
+
+    s->rx_1_to_64_packets = stats.rx_bins[0];
+    s->rx_65_to_127_packets = stats.rx_bins[1];
+    s->rx_128_to_255_packets = stats.rx_bins[2];
+    s->rx_256_to_511_packets = stats.rx_bins[3];
+    s->rx_512_to_1023_packets = stats.rx_bins[4];
+    s->rx_1024_to_1522_packets = stats.rx_bins[5];
+    s->rx_1523_to_max_packets = stats.rx_bins[6];
+    s->tx_1_to_64_packets = stats.tx_bins[0];
+    s->tx_65_to_127_packets = stats.tx_bins[1];
+    s->tx_128_to_255_packets = stats.tx_bins[2];
+    s->tx_256_to_511_packets = stats.tx_bins[3];
+    s->tx_512_to_1023_packets = stats.tx_bins[4];
+    s->tx_1024_to_1522_packets = stats.tx_bins[5];
+    s->tx_1523_to_max_packets = stats.tx_bins[6];
+    return 0;
+}
+
+struct netvsc_counter_list {
+    struct netdev_custom_stats *stats;
+    size_t allocated;
+};
+
+static void
+netvsc_put_counter(void *list_, const char *name, uint64_t value)
+{
+    struct netvsc_counter_list *list = list_;
+    struct netdev_custom_stats *stats = list->stats;
+    struct netdev_custom_counter *counter;
+
+    if (stats->size == list->allocated) {
+        stats->counters = x2nrealloc(stats->counters, &list->allocated,
+                                     sizeof *stats->counters);
+    }
+    counter = &stats->counters[stats->size++];
+    ovs_strlcpy(counter->name, name, sizeof counter->name);
+    counter->value = value;
+}
+
+static int
+netdev_netvsc_get_custom_stats(const struct netdev *netdev,
+                               struct netdev_custom_stats *stats)
+{
+    struct netvsc_counter_list list = {.stats = stats, .allocated = 0};
+
+    memset(stats, 0, sizeof *stats);
+    netvsc_port_get_counters(netdev_netvsc_cast(netdev)->port,
+                             netvsc_put_counter, &list);
+    return 0;
+}
+
+static int
+netdev_netvsc_get_status(const struct netdev *netdev, struct smap *args)
+{
+    netvsc_port_get_status(netdev_netvsc_cast(netdev)->port, netvsc_put_pair,
+                           args);
+    return 0;
+}
+
+/* --- ovs-appctl netdev-netvsc/show ----------------------------------------
+ */
+
+static void
+netvsc_show(const struct netdev *netdev, struct ds *s)
+{
+    struct netdev_netvsc *dev = netdev_netvsc_cast(netdev);
+    char *text = netvsc_port_show(dev->port);
+
+    ds_put_cstr(s, text);
+    free(text);
+    for (int i = 0; i < dev->n_pools; i++) {
+        ds_put_format(s, "    %-13s queue %d: ", i ? "" : "packets", i);
+        netvsc_pool_format(dev->pools[i], s);
+        ds_put_char(s, '\n');
+    }
+}
+
+static void
+netvsc_show_all(struct ds *s)
+{
+    const struct shash_node **nodes;
+    struct shash netdevs = SHASH_INITIALIZER(&netdevs);
+
+    netdev_get_devices(&netdev_netvsc_class, &netdevs);
+    nodes = shash_sort(&netdevs);
+    for (size_t i = 0; i < shash_count(&netdevs); i++) {
+        struct netdev *netdev = nodes[i]->data;
+
+        netvsc_show(netdev, s);
+        netdev_close(netdev);
+    }
+    free(nodes);
+    shash_destroy(&netdevs);
+}
+
+static void
+netdev_netvsc_show(struct unixctl_conn *conn, int argc, const char *argv[],
+                   void *aux OVS_UNUSED)
+{
+    struct ds s = DS_EMPTY_INITIALIZER;
+
+    if (argc > 1) {
+        struct netdev *netdev = netdev_from_name(argv[1]);
+
+        if (!netdev || !is_netvsc_class(netdev_get_class(netdev))) {
+            char *error = xasprintf("%s is no open port of type netvsc; if "
+                                    "it should be one, ask for the reason: "
+                                    "ovs-vsctl get Interface %s error",
+                                    argv[1], argv[1]);
+
+            unixctl_command_reply_error(conn, error);
+            free(error);
+            netdev_close(netdev);
+            return;
+        }
+        netvsc_show(netdev, &s);
+        netdev_close(netdev);
+    } else {
+        netvsc_show_all(&s);
+    }
+    unixctl_command_reply(conn, ds_cstr(&s));
+    ds_destroy(&s);
+}
+
+/* --- The class ------------------------------------------------------------
+ */
+
+static const struct netdev_class netdev_netvsc_class = {
+    .type = "netvsc",
+    .is_pmd = true,
+    .run = netdev_netvsc_run,
+    .wait = netdev_netvsc_wait,
+    .alloc = netdev_netvsc_alloc,
+    .construct = netdev_netvsc_construct,
+    .destruct = netdev_netvsc_destruct,
+    .dealloc = netdev_netvsc_dealloc,
+    .get_config = netdev_netvsc_get_config,
+    .set_config = netdev_netvsc_set_config,
+    .get_numa_id = netdev_netvsc_get_numa_id,
+    .set_tx_multiq = netdev_netvsc_set_tx_multiq,
+    .send = netdev_netvsc_send,
+    .get_etheraddr = netdev_netvsc_get_etheraddr,
+    .get_mtu = netdev_netvsc_get_mtu,
+    .set_mtu = netdev_netvsc_set_mtu,
+    .get_ifindex = netdev_netvsc_get_ifindex,
+    .get_carrier = netdev_netvsc_get_carrier,
+    .get_carrier_resets = netdev_netvsc_get_carrier_resets,
+    .get_stats = netdev_netvsc_get_stats,
+    .get_custom_stats = netdev_netvsc_get_custom_stats,
+    .get_features = netdev_netvsc_get_features,
+#ifdef NETVSC_OVS_HAVE_GET_SPEED
+    .get_speed = netdev_netvsc_get_speed,
+    .get_duplex = netdev_netvsc_get_duplex,
+#endif
+    .get_status = netdev_netvsc_get_status,
+    .update_flags = netdev_netvsc_update_flags,
+    .reconfigure = netdev_netvsc_reconfigure,
+    .rxq_alloc = netdev_netvsc_rxq_alloc,
+    .rxq_construct = netdev_netvsc_rxq_construct,
+    .rxq_destruct = netdev_netvsc_rxq_destruct,
+    .rxq_dealloc = netdev_netvsc_rxq_dealloc,
+    .rxq_recv = netdev_netvsc_rxq_recv,
+};
+
+/* Before main(): OVS has no other place for a class that it does not know.
+ * Nothing here may log or start a thread: the daemon forks later. */
+__attribute__((constructor)) static void
+netdev_netvsc_register(void)
+{
+    static const struct netvsc_glue glue = {
+        .wake = netvsc_glue_wake,
+        .request_reconfigure = netvsc_glue_request_reconfigure,
+        .status_changed = netvsc_glue_status_changed,
+        .is_removed = netvsc_glue_is_removed,
+        .log = netvsc_glue_log,
+    };
+
+    netvsc_seq = seq_create();
+    netvsc_set_glue(&glue);
+    netdev_register_provider(&netdev_netvsc_class);
+    unixctl_command_register("netdev-netvsc/show", "[port]", 0, 1,
+                             netdev_netvsc_show, NULL);
+}

@@ -1,0 +1,279 @@
+#include <config.h>
+
+#include "lib/netdev-netvsc-pool.h"
+
+#include "coverage.h"
+#include "dp-packet.h"
+#include "netdev-afxdp-pool.h"
+#include "openvswitch/dynamic-string.h"
+#include "openvswitch/list.h"
+#include "ovs-atomic.h"
+#include "ovs-thread.h"
+#include "util.h"
+
+COVERAGE_DEFINE(netvsc_rx_pool_empty);
+COVERAGE_DEFINE(netvsc_rx_big_frame);
+
+/* Room in front of a frame: Geneve over IPv6 with full options takes 374
+ * bytes, and resizing a pool packet aborts the switch.  Several encapsulations
+ * on top of each other still fit. */
+#define HEADROOM 1024
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+
+#if HAVE_AF_XDP && !SANITIZED
+
+/* Given by netdev-afxdp: it finds a packet's frame by the address's upper
+ * bits. */
+#define FRAME_SIZE ((uintptr_t) 4096)
+
+/* Frames of a queue: a burst in the works, what output batches of several
+ * ports hold, and packets that wait for IP reassembly; 8 MiB. */
+#define N_FRAMES 2048
+
+/* Equal offsets in 4 KiB frames share a few sets of a first-level cache, so
+ * neighbours begin in eight different cache lines. */
+#define STAGGER 64
+#define N_STAGGERS 8
+#define MAX_HEADROOM (HEADROOM + STAGGER * (N_STAGGERS - 1))
+
+/* Behind a frame: connection tracking lengthens FTP commands in place. */
+#define TAILROOM 128
+
+#define MAX_POOL_SIZE (FRAME_SIZE - MAX_HEADROOM - TAILROOM)
+BUILD_ASSERT_DECL(MAX_POOL_SIZE >= 1522);
+
+struct netvsc_pool {
+    struct ovs_list list_node; /* In `retired`. */
+    struct umem_pool umem;     /* Addresses of the free frames. */
+    struct xpacket_pool packets;
+    uint8_t *frames;
+
+    /* Taken out of `umem` a burst at a time, for one lock per burst. */
+    void *cache[NETDEV_MAX_BURST];
+    int n_cache;
+
+    /* One writer, any reader. */
+    atomic_uint64_t n_empty;
+    atomic_uint64_t n_big;
+};
+
+static struct ovs_mutex retired_mutex = OVS_MUTEX_INITIALIZER;
+static struct ovs_list
+    retired OVS_GUARDED_BY(retired_mutex) = OVS_LIST_INITIALIZER(&retired);
+
+struct netvsc_pool *
+netvsc_pool_create(void)
+{
+    struct netvsc_pool *pool = xzalloc(sizeof *pool);
+
+    pool->frames = xmalloc_pagealign((size_t) N_FRAMES * FRAME_SIZE);
+    umem_pool_init(&pool->umem, N_FRAMES);
+    xpacket_pool_init(&pool->packets, N_FRAMES);
+    for (int i = N_FRAMES - 1; i >= 0; i--) {
+        pool->packets.array[i].mpool = &pool->umem;
+        umem_elem_push(&pool->umem, pool->frames + (size_t) i * FRAME_SIZE);
+    }
+    atomic_init(&pool->n_empty, 0);
+    atomic_init(&pool->n_big, 0);
+    return pool;
+}
+
+void
+netvsc_pool_retire(struct netvsc_pool *pool)
+{
+    if (pool) {
+        umem_elem_push_n(&pool->umem, pool->n_cache, pool->cache);
+        pool->n_cache = 0;
+        ovs_mutex_lock(&retired_mutex);
+        ovs_list_push_back(&retired, &pool->list_node);
+        ovs_mutex_unlock(&retired_mutex);
+    }
+}
+
+static bool
+netvsc_pool_is_complete(struct netvsc_pool *pool)
+{
+    bool complete;
+
+    /* The lock, so that who brought the last frame has left. */
+    ovs_spin_lock(&pool->umem.lock);
+    complete = umem_pool_count(&pool->umem) == N_FRAMES;
+    ovs_spin_unlock(&pool->umem.lock);
+    return complete;
+}
+
+bool
+netvsc_pool_sweep(void)
+{
+    struct netvsc_pool *pool;
+    bool some_remain;
+
+    ovs_mutex_lock(&retired_mutex);
+    LIST_FOR_EACH_SAFE (pool, list_node, &retired) {
+        if (netvsc_pool_is_complete(pool)) {
+            ovs_list_remove(&pool->list_node);
+            umem_pool_cleanup(&pool->umem);
+            xpacket_pool_cleanup(&pool->packets);
+            free_pagealign(pool->frames);
+            free(pool);
+        }
+    }
+    some_remain = !ovs_list_is_empty(&retired);
+    ovs_mutex_unlock(&retired_mutex);
+    return some_remain;
+}
+
+/* Fills the cache with as much as there is. */
+static bool
+netvsc_pool_refill(struct netvsc_pool *pool)
+{
+    if (!umem_elem_pop_n(&pool->umem, NETDEV_MAX_BURST, pool->cache)) {
+        pool->n_cache = NETDEV_MAX_BURST;
+    } else {
+        pool->cache[0] = umem_elem_pop(&pool->umem);
+        pool->n_cache = pool->cache[0] ? 1 : 0;
+    }
+    return pool->n_cache > 0;
+}
+
+static struct dp_packet *
+netvsc_pool_take(struct netvsc_pool *pool)
+{
+    uint8_t *frame = pool->cache[--pool->n_cache];
+    size_t i = (size_t) (frame - pool->frames) / FRAME_SIZE;
+    size_t headroom = HEADROOM + STAGGER * (i % N_STAGGERS);
+    struct dp_packet *packet = &pool->packets.array[i].packet;
+
+    /* Wants the data's address, not the frame's. */
+    dp_packet_use_afxdp(packet, frame + headroom, FRAME_SIZE, headroom);
+    return packet;
+}
+
+static void
+netvsc_count(atomic_uint64_t *counter)
+{
+    uint64_t n;
+
+    atomic_read_relaxed(counter, &n);
+    atomic_store_relaxed(counter, n + 1);
+}
+
+struct dp_packet *
+netvsc_pool_new_packet(struct netvsc_pool *pool, size_t size)
+{
+    if (OVS_UNLIKELY(size > MAX_POOL_SIZE)) {
+        COVERAGE_INC(netvsc_rx_big_frame);
+        netvsc_count(&pool->n_big);
+    } else if (OVS_LIKELY(pool->n_cache || netvsc_pool_refill(pool))) {
+        return netvsc_pool_take(pool);
+    } else {
+        COVERAGE_INC(netvsc_rx_pool_empty);
+        netvsc_count(&pool->n_empty);
+    }
+    return dp_packet_new_with_headroom(size, HEADROOM);
+}
+
+/* Frames of one pool that wait to be given back together. */
+struct netvsc_return {
+    struct umem_pool *umem;
+    void *frames[NETDEV_MAX_BURST];
+    int n;
+};
+
+static void
+netvsc_return_flush(struct netvsc_return *back)
+{
+    if (back->n) {
+        umem_elem_push_n(back->umem, back->n, back->frames);
+        back->n = 0;
+    }
+}
+
+void
+netvsc_packets_delete(struct dp_packet_batch *batch)
+{
+    struct netvsc_return back = {.n = 0};
+    struct dp_packet *packet;
+
+    DP_PACKET_BATCH_FOR_EACH (i, packet, batch) {
+        struct umem_pool *umem =
+            packet->source == DPBUF_AFXDP
+                ? CONTAINER_OF(packet, struct dp_packet_afxdp, packet)->mpool
+                : NULL;
+
+        if (!umem) {
+            dp_packet_delete(packet);
+            continue;
+        }
+        if (umem != back.umem || back.n == NETDEV_MAX_BURST) {
+            netvsc_return_flush(&back);
+            back.umem = umem;
+        }
+        back.frames[back.n++] =
+            (void *) ((uintptr_t) dp_packet_base(packet) & ~(FRAME_SIZE - 1));
+    }
+    netvsc_return_flush(&back);
+    /* dp_packet_batch_init() or _reset(), depending on the version of OVS. */
+    batch->count = 0;
+    batch->trunc = false;
+}
+
+void
+netvsc_pool_format(const struct netvsc_pool *pool, struct ds *s)
+{
+    uint64_t n_empty, n_big;
+
+    atomic_read_relaxed(&pool->n_empty, &n_empty);
+    atomic_read_relaxed(&pool->n_big, &n_big);
+    ds_put_format(s,
+                  "%u of %d free, %" PRIu64 " times empty, %" PRIu64
+                  " frames too big",
+                  umem_pool_count(CONST_CAST(struct umem_pool *, &pool->umem)),
+                  N_FRAMES, n_empty, n_big);
+}
+
+#else /* Packets from malloc(). */
+
+struct netvsc_pool *
+netvsc_pool_create(void)
+{
+    return NULL;
+}
+
+void
+netvsc_pool_retire(struct netvsc_pool *pool OVS_UNUSED)
+{
+}
+
+bool
+netvsc_pool_sweep(void)
+{
+    return false;
+}
+
+struct dp_packet *
+netvsc_pool_new_packet(struct netvsc_pool *pool OVS_UNUSED, size_t size)
+{
+    return dp_packet_new_with_headroom(size, HEADROOM);
+}
+
+void
+netvsc_packets_delete(struct dp_packet_batch *batch)
+{
+    dp_packet_delete_batch(batch, true);
+}
+
+void
+netvsc_pool_format(const struct netvsc_pool *pool OVS_UNUSED, struct ds *s)
+{
+    ds_put_cstr(s, "malloc");
+}
+
+#endif

@@ -1,0 +1,135 @@
+/* A netvsc port: options, the device they name, the session in use.
+ *
+ * The glue calls for its netdev, the device's control thread reports what
+ * changed; a change is only noted then, and the main thread acts on it in
+ * PortTable::run().  So everything that OVS hears from us, it hears on its
+ * main thread. */
+
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "driver/device.h"
+#include "driver/rx_queue.h"
+#include "lib/device_watch.h"
+#include "lib/netdev-netvsc.h"
+#include "lib/port_options.h"
+#include "lib/port_report.h"
+
+namespace netvsc::provider {
+
+class Port;
+
+/* All ports of the process, and what they share. */
+class PortTable {
+public:
+    using Claim = Result<std::shared_ptr<Device>> (*)(const Guid &,
+                                                      const std::string &,
+                                                      const DeviceRequest &,
+                                                      DeviceObserver *);
+
+    PortTable(const netvsc_glue &glue, Claim claim);
+
+    /* As netvsc_run() and netvsc_next_run(). */
+    [[nodiscard]] bool run(long long now);
+    [[nodiscard]] long long next_run() const;
+
+private:
+    friend class Port;
+
+    void enter(Port *port);
+    void leave(Port *port);
+
+    /* Main thread.  Gives `device` to `port`; waits for it if that is not
+     * possible now. */
+    Result<std::shared_ptr<Device>> claim(Port *port, const Guid &device,
+                                          const DeviceRequest &request);
+
+    /* Main thread.  Why no port could use `device` now, if so. */
+    std::optional<Error> diagnose(const Guid &device);
+
+    const netvsc_glue glue_;
+    const Claim claim_;
+    DeviceWatch watch_; /* Main thread. */
+    std::mutex lock_;   /* Taken before a port's. */
+    std::vector<Port *> ports_;
+};
+
+class Port final : private DeviceObserver {
+public:
+    Port(PortTable *table, std::string name, void *netdev);
+    ~Port();
+    Port(const Port &) = delete;
+    Port &operator=(const Port &) = delete;
+
+    /* As their namesakes in lib/netdev-netvsc.h. */
+    Status set_options(std::span<const Option> options);
+    Pairs options() const;
+    Status set_mtu(int mtu);
+    void reconfigure(unsigned n_txq);
+    unsigned n_rxq() const;
+    RxQueue *open_rxq(unsigned queue);
+    void close_rxq();
+    int send(unsigned queue, std::span<const netvsc_tx_frame> frames) noexcept;
+    void count_not_ethernet(unsigned n) noexcept;
+    unsigned update_flags(unsigned off, unsigned on) noexcept;
+
+    netvsc_port_info info() const;
+    /* Nothing while the port has no device. */
+    std::optional<PortView> view() const;
+
+private:
+    friend class PortTable;
+
+    /* On the device's control thread. */
+    void status_changed() noexcept override;
+    void session_changed() noexcept override;
+
+    /* Main thread: acts on what was noted.  True if the bridge has to
+     * configure itself again. */
+    bool run();
+    void log_changes(const DeviceStatus &status);
+    void log(netvsc_log_level level, const std::string &message) const;
+
+    bool has_device(const Guid &device) const;
+    /* OVS has removed the port and no datapath uses it any more. */
+    bool is_gone() const;
+    void drop_device();
+    DeviceRequest request() const;
+
+    PortTable *const table_;
+    const std::string name_;
+    void *const netdev_;
+
+    /* Written by the main thread under lock_ (by another one only at the
+     * very end); so the main thread reads without it. */
+    mutable std::mutex lock_;
+    std::optional<PortOptions> options_;
+    uint32_t mtu_ = 1500;            /* Asked for. */
+    std::shared_ptr<Device> device_; /* Claimed. */
+    /* Claimed by new options, in force after reconfigure(). */
+    std::shared_ptr<Device> next_device_;
+    /* Changes only while no thread is in the data path, which therefore
+     * reads it without the lock. */
+    std::shared_ptr<Session> session_;
+    unsigned n_txq_ = 1;
+
+    std::atomic<unsigned> flags_{NETVSC_UP | NETVSC_PROMISC};
+    std::atomic<bool> session_moved_{false};
+    std::atomic<bool> status_moved_{false};
+    std::atomic<unsigned> open_rxqs_{0};
+    DeviceStatus last_; /* What run() saw last; main thread. */
+
+    struct {
+        std::atomic<uint64_t> not_taken{0}, no_session{0}, down{0},
+            not_ethernet{0};
+    } drops_;
+};
+
+} // namespace netvsc::provider

@@ -1,0 +1,81 @@
+# What this project asks of its compilers.
+
+# NETVSC_LANGUAGES
+# ----------------
+# C++20 for our code, C11 with GNU extensions for the OVS glue.  The flags
+# become part of the compilers' names, as autoconf itself does it, so that no
+# target can lose them by setting flags of its own.
+AC_DEFUN([NETVSC_LANGUAGES], [
+  CC="$CC -std=gnu11"
+  CXX="$CXX -std=c++20"
+  AC_LANG_PUSH([C++])
+  AC_CACHE_CHECK([whether $CXX is a C++20 compiler], [netvsc_cv_cxx20],
+    [AC_COMPILE_IFELSE(
+      [AC_LANG_PROGRAM([[#include <atomic>
+                         #include <bit>
+                         #include <concepts>
+                         #include <span>]],
+                       [[int word = 0;
+                         std::span<int> words(&word, 1);
+                         std::atomic_ref<int>(words[0]).store(1);]])],
+      [netvsc_cv_cxx20=yes], [netvsc_cv_cxx20=no])])
+  AC_LANG_POP([C++])
+  AS_IF([test "$netvsc_cv_cxx20" = no],
+        [AC_MSG_ERROR([g++ 12 or clang++ 14 or later is needed])])
+])
+
+# NETVSC_WARNINGS
+# ---------------
+# -Wall -Wextra always; errors only where asked for, because a later compiler
+# that knows more warnings must not break a user's build.
+AC_DEFUN([NETVSC_WARNINGS], [
+  AC_ARG_ENABLE([Werror],
+    [AS_HELP_STRING([--enable-Werror], [treat warnings as errors])])
+  WARNING_FLAGS='-Wall -Wextra'
+  AS_IF([test "$enable_Werror" = yes], [AS_VAR_APPEND([WARNING_FLAGS],
+                                                      [' -Werror'])])
+  AC_SUBST([WARNING_FLAGS])
+])
+
+# NETVSC_SANITIZERS
+# -----------------
+# The sanitizers apply to every object of ours.  Frame pointers and -O1 make
+# their reports readable.
+AC_DEFUN([NETVSC_SANITIZERS], [
+  AC_ARG_ENABLE([sanitizers],
+    [AS_HELP_STRING([--enable-sanitizers=LIST],
+       [compile with gcc's sanitizers: address,undefined or thread])])
+  AS_CASE([$enable_sanitizers],
+    [''|no], [],
+    [yes], [AC_MSG_ERROR([--enable-sanitizers wants a list:
+                          --enable-sanitizers=address,undefined])],
+    [sanitize="-fsanitize=$enable_sanitizers"
+     AS_CASE([$enable_sanitizers],
+       # A report of undefined behaviour must fail the test that caused it.
+       [*undefined*], [AS_VAR_APPEND([sanitize],
+                                     [" -fno-sanitize-recover=undefined"])])
+     AS_VAR_APPEND([sanitize], [" -fno-omit-frame-pointer"])
+     CFLAGS="$CFLAGS $sanitize"
+     CXXFLAGS="$CXXFLAGS $sanitize"
+     LDFLAGS="$LDFLAGS $sanitize"
+     AC_MSG_CHECKING([whether $CXX links with $sanitize])
+     AC_LANG_PUSH([C++])
+     AC_LINK_IFELSE([AC_LANG_PROGRAM()], [AC_MSG_RESULT([yes])],
+       [AC_MSG_RESULT([no])
+        AC_MSG_ERROR([no library for these sanitizers: $enable_sanitizers])])
+     AC_LANG_POP([C++])])
+])
+
+# NETVSC_HEADER_LIBRARIES
+# -----------------------
+# Libraries that consist of headers, and GoogleTest, which only `make check`
+# needs: its absence is reported there.
+AC_DEFUN([NETVSC_HEADER_LIBRARIES], [
+  AC_LANG_PUSH([C++])
+  AC_CHECK_HEADER([CLI/CLI.hpp], [],
+    [AC_MSG_ERROR([CLI11 is needed: apt-get install libcli11-dev])])
+  AC_CHECK_HEADER([nlohmann/json.hpp], [],
+    [AC_MSG_ERROR([nlohmann's JSON library is needed:
+                   apt-get install nlohmann-json3-dev])])
+  AC_LANG_POP([C++])
+])

@@ -1,0 +1,47 @@
+EXTRA_DIST += \
+	tests/autotests \
+	tests/demo \
+	tests/fresh.sh \
+	tests/private \
+	tests/run \
+	tests/run-selftest
+
+# The suite of tests/*.at, on the macros of the OVS tree at hand.  Its name
+# and version come from a file of ours that hides OVS's.
+if WITH_OVS
+check_SCRIPTS += tests/netvsc-testsuite
+CLEANFILES += tests/netvsc-testsuite tests/package.m4
+tests/package.m4: Makefile
+	$(AM_V_GEN)printf 'm4_define([AT_PACKAGE_%s], [%s])\n' \
+		NAME '$(PACKAGE_NAME)' TARNAME '$(PACKAGE_TARNAME)' \
+		VERSION '$(PACKAGE_VERSION)' STRING '$(PACKAGE_STRING)' \
+		BUGREPORT '' URL '' >$@
+tests/netvsc-testsuite: tests/package.m4 $(srcdir)/tests/netvsc-testsuite.at \
+	$(srcdir)/tests/netvsc-macros.at $(srcdir)/tests/netvsc.at
+	$(AM_V_GEN)$(AUTOM4TE) --language=autotest -I tests \
+		-I '$(OVS_SRC)' -I $(srcdir)/tests -o $@ \
+		$(srcdir)/tests/netvsc-testsuite.at
+endif
+clean-local:
+	rm -rf tests/autotests.dir tests/log demo autom4te.cache
+
+# Everything that the suites run, without running it.
+.PHONY: check-programs
+check-programs: all-am $(check_PROGRAMS) $(check_SCRIPTS)
+
+# `make check` and one target for each group of suites in tests/run.
+RUN_TESTS = $(PYTHON3) $(srcdir)/tests/run \
+	--source=$(abs_top_srcdir) --build=$(abs_top_builddir) \
+	UNIT_TESTS='$(UNIT_TESTS)' TSAN_TESTS='$(TSAN_TESTS)' \
+	OVS_SRC='$(OVS_SRC)' OVS_BUILD='$(OVS_BUILD)' \
+	TESTSUITEFLAGS='$(TESTSUITEFLAGS)'
+
+check-local: check-programs
+	@$(RUN_TESTS) --group=full
+
+CHECK_GROUPS = check-quick check-unit check-wire check-autotests check-peer \
+	check-asan check-tsan check-builds check-runner \
+	check-mutants
+.PHONY: $(CHECK_GROUPS)
+$(CHECK_GROUPS): check-programs
+	@$(RUN_TESTS) --group=$(@:check-%=%)

@@ -1,0 +1,165 @@
+/* A channel with its queues on a FakeUio, without a negotiation: what the
+ * tests of the data path start from. */
+
+#pragma once
+
+#include <algorithm>
+#include <memory>
+
+#include <gtest/gtest.h>
+
+#include "driver/channel.h"
+#include "driver/control_mailbox.h"
+#include "driver/rx_queue.h"
+#include "driver/send_sections.h"
+#include "driver/session_fault.h"
+#include "driver/statistics.h"
+#include "driver/transaction_id.h"
+#include "tests/unit/fake_uio.h"
+#include "tests/unit/far_ring.h"
+
+namespace netvsc::test {
+
+inline constexpr uint16_t kGeneration = 7;
+inline constexpr uint32_t kSuballoc = 2048;
+inline constexpr uint32_t kSection = 1024;
+inline constexpr uint32_t kRelid = 15;
+
+class DataPath : public testing::Test {
+protected:
+    explicit DataPath(const MapSizes &sizes = {})
+        : uio(sizes), out(uio.out_ring()), in(uio.in_ring()),
+          channel(uio.map(wire::kUioMapRings),
+                  HostSignal(&uio, kRelid, std::nullopt)),
+          sections(uio.map(wire::kUioMapSendBuffer), kSection),
+          rxq(&channel, &mailbox, &fault, kGeneration)
+    {
+        rxq.set_receive_buffer(uio.map(wire::kUioMapReceiveBuffer), kSuballoc);
+        rxq.set_send_sections(&sections);
+    }
+
+    /* --- The host's side --- */
+
+    /* Puts a message in sub-allocation `i` and says where it is. */
+    Range
+    store(unsigned i, const Bytes &message)
+    {
+        auto at =
+            uio.map(wire::kUioMapReceiveBuffer).subspan(size_t{i} * kSuballoc);
+        std::copy(message.begin(), message.end(), at.begin());
+        return {static_cast<uint32_t>(message.size()), i * kSuballoc};
+    }
+    /* A transfer-pages packet with one frame. */
+    void
+    send_frame(uint64_t id, size_t size = 60)
+    {
+        in.write(
+            transfer_packet(id, {store(0, rndis_frame(make_frame(size)))}));
+    }
+    /* What the driver sent: the ids of receive completions with `status`;
+     * other packets fail. */
+    std::vector<uint64_t>
+    completed(uint32_t status = 1)
+    {
+        std::vector<uint64_t> ids;
+        for (const Bytes &packet : out.read_all()) {
+            EXPECT_EQ(packet.size(), 24u);
+            EXPECT_EQ(get16(packet, 0), 11);
+            EXPECT_EQ(get16(packet, 2), 2);
+            EXPECT_EQ(get16(packet, 6), 0);
+            EXPECT_EQ(get32(packet, 16), 108u);
+            EXPECT_EQ(get32(packet, 20), status);
+            ids.push_back(get64(packet, 8));
+        }
+        return ids;
+    }
+    /* The host completes the RNDIS message with this id. */
+    void
+    complete(uint64_t id, uint32_t status = 1)
+    {
+        in.write(completion_packet(id, nvsp_message({108, status})));
+    }
+    static uint64_t
+    data_id(uint32_t section, uint16_t generation = kGeneration)
+    {
+        return TransactionId{generation, TransactionId::Kind::kData, section}
+            .encode();
+    }
+    static uint64_t
+    control_id(uint32_t section = 0)
+    {
+        return TransactionId{kGeneration, TransactionId::Kind::kControl,
+                             section}
+            .encode();
+    }
+    static uint64_t
+    nvsp_id(uint32_t number, uint16_t generation = kGeneration)
+    {
+        return TransactionId{generation, TransactionId::Kind::kNvsp, number}
+            .encode();
+    }
+    /* Leaves `bytes` free in the outgoing ring (a multiple of 8). */
+    void
+    fill_out(uint32_t bytes)
+    {
+        out.set(kReadIndex, (out.get(kWriteIndex) + bytes) % out.size());
+    }
+    void
+    drain_out()
+    {
+        out.set(kReadIndex, out.get(kWriteIndex));
+    }
+
+    /* --- The user's side --- */
+
+    /* One poll(), the frames' bytes, and release(). */
+    std::vector<Bytes>
+    poll(size_t most = kMaxBurst)
+    {
+        std::array<netvsc_rx_frame, kMaxBurst> frames;
+        unsigned n = rxq.poll(std::span(frames).first(most));
+        std::vector<Bytes> result;
+        for (unsigned i = 0; i < n; i++) {
+            Bytes bytes;
+            for (uint32_t j = 0; j < frames[i].n_fragments; j++) {
+                const netvsc_fragment &f = frames[i].fragments[j];
+                bytes.insert(bytes.end(), f.data, f.data + f.size);
+            }
+            EXPECT_EQ(bytes.size(), frames[i].size);
+            result.push_back(std::move(bytes));
+        }
+        rxq.release();
+        return result;
+    }
+    Statistics
+    statistics()
+    {
+        Statistics s;
+        rxq.add_to(&s);
+        return s;
+    }
+    uint64_t
+    malformed(Malformed cause)
+    {
+        return statistics().malformed[static_cast<unsigned>(cause)];
+    }
+    uint64_t
+    all_malformed()
+    {
+        uint64_t sum = 0;
+        for (uint64_t n : statistics().malformed) {
+            sum += n;
+        }
+        return sum;
+    }
+
+    FakeUio uio;
+    FarRing out, in; /* The host's ends. */
+    SessionFault fault{&uio};
+    ControlMailbox mailbox{&uio};
+    Channel channel;
+    SendSections sections;
+    RxQueue rxq;
+};
+
+} // namespace netvsc::test

@@ -1,0 +1,961 @@
+/* Receive queue: what the host writes to the inbound ring, and what goes
+ * back (reference D.6, E.10, G). */
+
+#include <functional>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/unit/data_path.h"
+
+namespace netvsc {
+namespace {
+
+using namespace test;
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+class RxQueueTest : public DataPath {
+protected:
+    /* Packets of one frame each, ids from 1 on. */
+    void
+    send_frames(unsigned n)
+    {
+        for (unsigned i = 1; i <= n; i++) {
+            send_frame(i);
+        }
+    }
+};
+
+/* --- Frames ---------------------------------------------------------------
+ */
+
+TEST_F(RxQueueTest, AnEmptyRingGivesNothingAndSendsNothing)
+{
+    EXPECT_THAT(poll(), IsEmpty());
+    EXPECT_EQ(out.used(), 0u);
+    EXPECT_FALSE(uio.take_signal());
+    EXPECT_EQ(rxq.polls(), 1u);
+}
+
+TEST_F(RxQueueTest, DeliversTheFramesOfSeveralRangesInOrder)
+{
+    std::vector<Range> ranges;
+    std::vector<Bytes> wanted;
+    for (unsigned i = 0; i < 5; i++) {
+        wanted.push_back(make_frame(60 + 100 * i, i));
+        /* Not in the order of the buffer. */
+        ranges.push_back(store(9 - i, rndis_frame(wanted.back())));
+    }
+    in.write(transfer_packet(77, ranges));
+    EXPECT_EQ(poll(), wanted);
+    EXPECT_THAT(completed(), ElementsAre(77u));
+    EXPECT_EQ(in.used(), 0u);
+}
+
+TEST_F(RxQueueTest, ViewsStayUntilReleaseAndTheSectionsWithThem)
+{
+    send_frame(5);
+    std::array<netvsc_rx_frame, 4> frames;
+    ASSERT_EQ(rxq.poll(frames), 1u);
+    EXPECT_EQ(out.used(), 0u);
+    EXPECT_EQ(frames[0].fragments->data,
+              uio.map(wire::kUioMapReceiveBuffer).data() + 44);
+    rxq.release();
+    EXPECT_THAT(completed(), ElementsAre(5u));
+    rxq.release();
+    EXPECT_THAT(completed(), IsEmpty());
+}
+
+TEST_F(RxQueueTest, FillsTheFrameFromTheElements)
+{
+    in.write(transfer_packet(
+        1, {store(0, rndis_frame(make_frame(60),
+                                 {{8, 42}, {6, 0x645}, {0, 0x28}}))}));
+    std::array<netvsc_rx_frame, 1> frames;
+    ASSERT_EQ(rxq.poll(frames), 1u);
+    EXPECT_EQ(frames[0].rss_hash, 42u);
+    EXPECT_EQ(frames[0].vlan_tci, 0xa064);
+    EXPECT_EQ(frames[0].flags, NETVSC_RX_HASH | NETVSC_RX_VLAN |
+                                   NETVSC_RX_IP_GOOD | NETVSC_RX_L4_GOOD);
+    rxq.release();
+}
+
+TEST_F(RxQueueTest, APacketOf375RangesIsCompletedOnceAfterItsLastFrame)
+{
+    std::vector<Range> ranges;
+    for (unsigned i = 0; i < 375; i++) {
+        ranges.push_back(store(i % 100, rndis_frame(make_frame(60, i % 100))));
+    }
+    in.write(transfer_packet(9, ranges));
+    send_frame(10);
+    unsigned seen = 0;
+    for (unsigned round = 0; round < 11; round++) {
+        auto frames = poll();
+        ASSERT_EQ(frames.size(), 32u);
+        for (const Bytes &frame : frames) {
+            if (seen != 0 && seen % 100 != 0) {
+                ASSERT_EQ(frame, make_frame(60, seen % 100)) << seen;
+            }
+            seen++;
+        }
+        ASSERT_EQ(out.used(), 0u) << "round " << round;
+        ASSERT_EQ(in.get(kReadIndex), 0u);
+    }
+    /* 352 so far: 23 of this packet, one of the next. */
+    EXPECT_EQ(poll().size(), 24u);
+    EXPECT_THAT(completed(), ElementsAre(9u, 10u));
+    EXPECT_THAT(poll(), IsEmpty());
+    EXPECT_EQ(out.used(), 0u);
+    EXPECT_EQ(statistics().rx_packets, 376u);
+}
+
+TEST_F(RxQueueTest, APollTakesNoMoreThanItsCallerHasRoomFor)
+{
+    send_frames(5);
+    EXPECT_EQ(poll(2).size(), 2u);
+    EXPECT_THAT(completed(), ElementsAre(1u, 2u));
+    EXPECT_EQ(poll(0).size(), 0u);
+    EXPECT_EQ(poll(1).size(), 1u);
+    EXPECT_EQ(poll().size(), 2u);
+    EXPECT_THAT(completed(), ElementsAre(3u, 4u, 5u));
+}
+
+TEST_F(RxQueueTest, APollNeverFillsMoreThanABurst)
+{
+    send_frames(40);
+    std::array<netvsc_rx_frame, 64> frames;
+    EXPECT_EQ(rxq.poll(frames), kMaxBurst);
+    rxq.release();
+    EXPECT_EQ(completed().size(), kMaxBurst);
+}
+
+TEST_F(RxQueueTest, CompletionsOfAPollGoOutWithOneSignal)
+{
+    send_frames(20);
+    EXPECT_EQ(poll().size(), 20u);
+    EXPECT_EQ(channel.signals(), 1u);
+    EXPECT_EQ(uio.irq_controls(), std::vector<bool>{true});
+    EXPECT_EQ(completed().size(), 20u);
+    EXPECT_EQ(in.used(), 0u);
+}
+
+TEST_F(RxQueueTest, HandlesABoundedNumberOfRingPacketsInAPoll)
+{
+    for (unsigned i = 0; i < 100; i++) {
+        in.write(inband_packet(nvsp_message({128, 0, 0})));
+    }
+    send_frame(1);
+    EXPECT_THAT(poll(), IsEmpty());
+    EXPECT_EQ(statistics().rx_ring_packets, kMaxPacketsPerPoll);
+    EXPECT_EQ(in.get(kReadIndex), kMaxPacketsPerPoll * 64);
+    EXPECT_EQ(poll().size(), 1u);
+    EXPECT_EQ(statistics().rx_ring_packets, 101u);
+}
+
+TEST_F(RxQueueTest, CountsPacketsBytesMulticastAndSizes)
+{
+    std::vector<Range> ranges;
+    unsigned i = 0;
+    for (size_t size : {60, 65, 200, 500, 1000, 1500, 1600}) {
+        Bytes frame = make_frame(size);
+        frame[0] = i % 2 ? 0xff : 0x02;
+        ranges.push_back(store(i++, rndis_frame(frame)));
+    }
+    in.write(transfer_packet(1, ranges));
+    EXPECT_EQ(poll().size(), 7u);
+    Statistics s = statistics();
+    EXPECT_EQ(s.rx_packets, 7u);
+    EXPECT_EQ(s.rx_bytes, 60u + 65 + 200 + 500 + 1000 + 1500 + 1600);
+    EXPECT_EQ(s.rx_multicast, 3u);
+    EXPECT_THAT(s.rx_size_bins, ElementsAre(1, 1, 1, 1, 1, 1, 1));
+    EXPECT_EQ(s.rx_ring_packets, 1u);
+    EXPECT_EQ(s.rx_discarded, 0u);
+}
+
+TEST_F(RxQueueTest, PendingBytesCountWhatWaitsInTheRing)
+{
+    EXPECT_EQ(rxq.pending_bytes(), 0u);
+    send_frames(2);
+    EXPECT_EQ(rxq.pending_bytes(), 2 * (72u + 8));
+    poll(1);
+    EXPECT_EQ(rxq.pending_bytes(), 72u + 8);
+    in.set(kWriteIndex, 3);
+    EXPECT_EQ(rxq.pending_bytes(), 0u);
+}
+
+TEST_F(RxQueueTest, OnlyOneReaderHasTheRing)
+{
+    send_frames(2);
+    ASSERT_TRUE(channel.try_consume());
+    EXPECT_THAT(poll(), IsEmpty());
+    rxq.harvest();
+    rxq.read_control();
+    EXPECT_FALSE(rxq.discard());
+    EXPECT_EQ(in.get(kReadIndex), 0u);
+    channel.end_consume();
+    EXPECT_EQ(poll().size(), 2u);
+
+    std::array<netvsc_rx_frame, 1> frames;
+    send_frame(3);
+    ASSERT_EQ(rxq.poll(frames), 1u);
+    EXPECT_FALSE(rxq.discard());
+    rxq.release();
+}
+
+TEST_F(RxQueueTest, SignalsTheHostThatWaitsForRoom)
+{
+    in.set(kFeatureBits, 1);
+    in.set(kPendingSendSz, in.size() - 100);
+    send_frames(3);
+    EXPECT_EQ(poll().size(), 3u);
+    /* Once for the completions, once for the room. */
+    EXPECT_EQ(channel.signals(), 2u);
+}
+
+/* --- Malformed packets: counted by cause, given back with failure ---------
+ */
+
+struct Hostile {
+    const char *name;
+    std::function<void(Bytes &)> spoil; /* The ring packet. */
+    Malformed cause;
+};
+
+class HostilePacket : public DataPath,
+                      public testing::WithParamInterface<Hostile> {};
+
+TEST_P(HostilePacket, IsCountedAndCompletedWithFailureAndTheNextIsDelivered)
+{
+    Range range = store(0, rndis_frame(make_frame(60)));
+    Bytes packet = transfer_packet(31, {range, range});
+    GetParam().spoil(packet);
+    in.write(packet);
+    EXPECT_THAT(poll(), IsEmpty());
+    EXPECT_EQ(malformed(GetParam().cause), 1u);
+    EXPECT_EQ(all_malformed(), 1u);
+    EXPECT_THAT(completed(2), ElementsAre(31u));
+    EXPECT_EQ(in.used(), 0u);
+
+    send_frame(32);
+    EXPECT_EQ(poll().size(), 1u);
+    EXPECT_THAT(completed(), ElementsAre(32u));
+    EXPECT_EQ(fault.reason(), nullptr);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    G, HostilePacket,
+    testing::Values(
+        Hostile{"OffsetOfZero", [](Bytes &p) { put16(p, 2, 0); },
+                Malformed::kPacketHeader},
+        Hostile{"OffsetInTheDescriptor", [](Bytes &p) { put16(p, 2, 1); },
+                Malformed::kPacketHeader},
+        Hostile{"OffsetInTheFixedPart", [](Bytes &p) { put16(p, 2, 2); },
+                Malformed::kPacketHeader},
+        Hostile{"OffsetAtTheEnd", [](Bytes &p) { put16(p, 2, 10); },
+                Malformed::kPacketHeader},
+        Hostile{"OffsetLeavesOneWord", [](Bytes &p) { put16(p, 2, 9); },
+                Malformed::kPacketHeader},
+        Hostile{"OffsetBehindThePacket", [](Bytes &p) { put16(p, 2, 11); },
+                Malformed::kPacketHeader},
+        Hostile{"OffsetFarBehindThePacket",
+                [](Bytes &p) { put16(p, 2, 0xffff); },
+                Malformed::kPacketHeader},
+        Hostile{"NoRange", [](Bytes &p) { put32(p, 20, 0); },
+                Malformed::kPacketHeader},
+        Hostile{"OneRangeTooMany", [](Bytes &p) { put32(p, 20, 3); },
+                Malformed::kPacketHeader},
+        Hostile{"ManyRanges", [](Bytes &p) { put32(p, 20, 0xffffffff); },
+                Malformed::kPacketHeader},
+        /* Eight times this is 8 in 32 bits. */
+        Hostile{"RangesThatWrap", [](Bytes &p) { put32(p, 20, 0x20000001); },
+                Malformed::kPacketHeader},
+        Hostile{"OtherSet", [](Bytes &p) { put16(p, 16, 0xcaff); },
+                Malformed::kSetId},
+        Hostile{"NoSet", [](Bytes &p) { put16(p, 16, 0); }, Malformed::kSetId},
+        Hostile{"OtherNvspMessage", [](Bytes &p) { put32(p, 40, 108); },
+                Malformed::kNvspType},
+        Hostile{"NoNvspMessage", [](Bytes &p) { put32(p, 40, 0); },
+                Malformed::kNvspType},
+        Hostile{"UnknownChannelType", [](Bytes &p) { put32(p, 44, 2); },
+                Malformed::kNvspType}),
+    [](const auto &test) { return test.param.name; });
+
+TEST_F(RxQueueTest, APacketOfOnlyADescriptorIsGivenBack)
+{
+    Bytes packet(16);
+    put16(packet, 0, 7);
+    put16(packet, 2, 2);
+    put16(packet, 4, 2);
+    put64(packet, 8, 5);
+    in.write(packet);
+    EXPECT_THAT(poll(), IsEmpty());
+    EXPECT_EQ(malformed(Malformed::kPacketHeader), 1u);
+    EXPECT_THAT(completed(2), ElementsAre(5u));
+}
+
+TEST_F(RxQueueTest, TheReservedBytesOfATransferPacketDoNotMatter)
+{
+    Bytes packet = transfer_packet(1, {store(0, rndis_frame(make_frame(60)))});
+    put16(packet, 18, 0xffff);
+    put32(packet, 40, 12345);
+    put32(packet, 44, 67890);
+    in.write(packet);
+    EXPECT_EQ(poll().size(), 1u);
+}
+
+struct HostileRange {
+    const char *name;
+    Range range;
+    Malformed cause;
+};
+
+class HostileRangeTest : public DataPath,
+                         public testing::WithParamInterface<HostileRange> {};
+
+constexpr uint32_t kBuffer = 64 * 4096;
+
+TEST_P(HostileRangeTest, IsSkippedAndTheOthersAreDelivered)
+{
+    Range good = store(0, rndis_frame(make_frame(60)));
+    in.write(transfer_packet(31, {good, GetParam().range, good}));
+    EXPECT_EQ(poll().size(), 2u);
+    EXPECT_EQ(malformed(GetParam().cause), 1u);
+    EXPECT_EQ(all_malformed(), 1u);
+    EXPECT_THAT(completed(2), ElementsAre(31u));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    G, HostileRangeTest,
+    testing::Values(
+        HostileRange{
+            "LongerThanASuballocation", {kSuballoc + 1, 0}, Malformed::kRange},
+        HostileRange{"BehindTheBuffer", {100, kBuffer}, Malformed::kRange},
+        HostileRange{"AcrossTheEnd", {100, kBuffer - 99}, Malformed::kRange},
+        HostileRange{
+            "FarBehindTheBuffer", {100, 0xffffffff}, Malformed::kRange},
+        HostileRange{"SumThatWraps", {100, 0xffffffa0}, Malformed::kRange},
+        HostileRange{"Longest", {0xffffffff, 1}, Malformed::kRange},
+        HostileRange{
+            "LongestAndFarthest", {0xffffffff, 0xffffffff}, Malformed::kRange},
+        /* Inside the buffer, where zeros are. */
+        HostileRange{"Empty", {0, 8192}, Malformed::kRndisHeader},
+        HostileRange{"EmptyAtTheEnd", {0, kBuffer}, Malformed::kRndisHeader},
+        HostileRange{"ShorterThanAHeader", {43, 0}, Malformed::kRndisHeader},
+        HostileRange{"Zeros", {100, 8192}, Malformed::kRndisHeader},
+        HostileRange{
+            "LastOfTheBuffer", {100, kBuffer - 100}, Malformed::kRndisHeader}),
+    [](const auto &test) { return test.param.name; });
+
+TEST_F(RxQueueTest, MalformedMessagesAreCountedByCause)
+{
+    Bytes data = rndis_frame(make_frame(60));
+    put32(data, 12, 1000);
+    Bytes ppi = rndis_frame(make_frame(60), {{6, 1}});
+    put32(ppi, 44, 0);
+    in.write(transfer_packet(1, {store(0, data), store(1, ppi)}));
+    EXPECT_THAT(poll(), IsEmpty());
+    EXPECT_EQ(malformed(Malformed::kRndisData), 1u);
+    EXPECT_EQ(malformed(Malformed::kRndisPpi), 1u);
+    EXPECT_EQ(statistics().rx_packets, 0u);
+    EXPECT_THAT(completed(2), ElementsAre(1u));
+}
+
+TEST_F(RxQueueTest, TheUnalignedRangeIsReadAsItStands)
+{
+    Bytes message = rndis_frame(make_frame(60, 1));
+    auto buffer = uio.map(wire::kUioMapReceiveBuffer);
+    std::copy(message.begin(), message.end(), buffer.begin() + 1003);
+    in.write(
+        transfer_packet(1, {{static_cast<uint32_t>(message.size()), 1003}}));
+    EXPECT_THAT(poll(), ElementsAre(make_frame(60, 1)));
+}
+
+TEST_F(RxQueueTest, PacketsOfOtherTypesAreCountedAndPassedOver)
+{
+    unsigned n = 0;
+    for (uint16_t type : {0, 1, 2, 3, 4, 5, 8, 9, 10, 12, 13, 14, 0xffff}) {
+        Bytes packet = inband_packet(nvsp_message({107}));
+        put16(packet, 0, type);
+        in.write(packet);
+        n++;
+    }
+    send_frame(1);
+    EXPECT_EQ(poll().size(), 1u);
+    EXPECT_EQ(malformed(Malformed::kPacketType), n);
+    EXPECT_EQ(all_malformed(), n);
+    EXPECT_THAT(completed(), ElementsAre(1u));
+}
+
+TEST_F(RxQueueTest, ABadHeaderOfAnyTypeIsPassedOver)
+{
+    for (uint16_t type : {6, 11, 9}) {
+        for (uint16_t offset : {0, 1, 8, 0xffff}) {
+            Bytes packet = inband_packet(nvsp_message({128}));
+            put16(packet, 0, type);
+            put16(packet, 2, offset);
+            in.write(packet);
+        }
+    }
+    EXPECT_THAT(poll(), IsEmpty());
+    EXPECT_EQ(malformed(Malformed::kPacketHeader), 12u);
+    EXPECT_EQ(out.used(), 0u);
+}
+
+TEST_F(RxQueueTest, TransfersBeforeTheBufferIsSharedAreGivenBack)
+{
+    RxQueue early(&channel, &mailbox, &fault, kGeneration);
+    send_frame(3);
+    std::array<netvsc_rx_frame, 4> frames;
+    EXPECT_EQ(early.poll(frames), 0u);
+    early.release();
+    EXPECT_THAT(completed(2), ElementsAre(3u));
+    complete(data_id(1));
+    EXPECT_EQ(early.poll(frames), 0u);
+    early.release();
+    Statistics s;
+    early.add_to(&s);
+    EXPECT_EQ(s.malformed[static_cast<unsigned>(Malformed::kSetId)], 1u);
+    EXPECT_EQ(s.malformed[static_cast<unsigned>(Malformed::kTransactionId)],
+              1u);
+}
+
+/* --- Room for completions -------------------------------------------------
+ */
+
+TEST_F(RxQueueTest, WithoutRoomForItsCompletionNoTransferIsTaken)
+{
+    fill_out(32); /* A completion needs 32, and one byte stays free. */
+    send_frames(3);
+    EXPECT_THAT(poll(), IsEmpty());
+    EXPECT_FALSE(rxq.discard());
+    EXPECT_EQ(in.get(kReadIndex), 0u);
+    EXPECT_EQ(fault.reason(), nullptr);
+    drain_out();
+    EXPECT_EQ(poll().size(), 3u);
+    EXPECT_THAT(completed(), ElementsAre(1u, 2u, 3u));
+}
+
+TEST_F(RxQueueTest, TakesAsManyTransfersAsHaveRoom)
+{
+    fill_out(72); /* Two completions and 8 bytes. */
+    send_frames(3);
+    EXPECT_EQ(poll().size(), 2u);
+    drain_out();
+    EXPECT_EQ(poll().size(), 1u);
+    EXPECT_THAT(completed(), ElementsAre(3u));
+}
+
+TEST_F(RxQueueTest, MalformedTransfersNeedRoomAsWell)
+{
+    fill_out(40);
+    for (uint64_t id : {1, 2}) {
+        in.write(transfer_packet(id, {}));
+    }
+    EXPECT_THAT(poll(), IsEmpty());
+    EXPECT_EQ(malformed(Malformed::kPacketHeader), 1u);
+    drain_out();
+    EXPECT_THAT(poll(), IsEmpty());
+    EXPECT_THAT(completed(2), ElementsAre(2u));
+}
+
+TEST_F(RxQueueTest, ATransferHalfTakenWaitsForItsRoom)
+{
+    std::vector<Range> ranges(40, store(0, rndis_frame(make_frame(60))));
+    in.write(transfer_packet(1, ranges));
+    EXPECT_EQ(poll().size(), 32u);
+    fill_out(32);
+    EXPECT_THAT(poll(), IsEmpty());
+    drain_out();
+    EXPECT_EQ(poll().size(), 8u);
+    EXPECT_THAT(completed(), ElementsAre(1u));
+    EXPECT_EQ(fault.reason(), nullptr);
+}
+
+TEST_F(RxQueueTest, CompletionsOfTheHostAreReadWithoutRoom)
+{
+    fill_out(8);
+    ASSERT_EQ(sections.take(0), 1u);
+    complete(data_id(1));
+    EXPECT_THAT(poll(), IsEmpty());
+    EXPECT_EQ(sections.in_use(), 0u);
+}
+
+TEST_F(RxQueueTest, AHostThatTakesTheRoomBackIsAFault)
+{
+    fill_out(72);
+    send_frames(2);
+    std::array<netvsc_rx_frame, 4> frames;
+    ASSERT_EQ(rxq.poll(frames), 2u);
+    out.set(kReadIndex, 3);
+    /* Another writer looks at the index. */
+    auto packet = make_nvsp_packet(wire::nvsp::RevokeBuffer{103, 1}, 0, false);
+    EXPECT_EQ(channel.send(std::span<const NvspPacket>(&packet, 1),
+                           kCompletionReserve),
+              0u);
+    rxq.release();
+    ASSERT_NE(fault.reason(), nullptr);
+    EXPECT_NE(std::string(fault.reason()).find("send ring"),
+              std::string::npos);
+    EXPECT_EQ(uio.wakes(), 1u);
+}
+
+TEST_F(RxQueueTest, AnImpossibleIndexOfTheSendRingIsAFaultAtTheNextPoll)
+{
+    for (uint32_t index : {out.size(), 4u, ~0u}) {
+        SessionFault broken(&uio);
+        Channel other(uio.map(wire::kUioMapRings),
+                      HostSignal(&uio, kRelid, std::nullopt));
+        RxQueue queue(&other, &mailbox, &broken, kGeneration);
+        out.set(kReadIndex, index);
+        std::array<netvsc_rx_frame, 4> frames;
+        EXPECT_EQ(queue.poll(frames), 0u);
+        queue.release();
+        ASSERT_NE(broken.reason(), nullptr);
+        EXPECT_NE(std::string(broken.reason()).find("send ring"),
+                  std::string::npos);
+        out.set(kReadIndex, 0);
+    }
+    EXPECT_EQ(uio.wakes(), 3u);
+}
+
+/* --- Completions ----------------------------------------------------------
+ */
+
+TEST_F(RxQueueTest, ACompletionGivesTheSectionBack)
+{
+    ASSERT_EQ(sections.take(0), 1u);
+    ASSERT_EQ(sections.take(0), 2u);
+    complete(data_id(1));
+    EXPECT_THAT(poll(), IsEmpty());
+    EXPECT_EQ(sections.in_use(), 1u);
+    EXPECT_EQ(sections.take(0), 1u);
+    EXPECT_EQ(all_malformed(), 0u);
+    EXPECT_EQ(out.used(), 0u);
+}
+
+TEST_F(RxQueueTest, ADuplicateCompletionIsRefused)
+{
+    ASSERT_EQ(sections.take(0), 1u);
+    complete(data_id(1));
+    complete(data_id(1));
+    poll();
+    EXPECT_EQ(malformed(Malformed::kTransactionId), 1u);
+    EXPECT_EQ(sections.in_use(), 0u);
+}
+
+TEST_F(RxQueueTest, IdsThatAreNotOutstandingAreRefused)
+{
+    ASSERT_EQ(sections.take(0), 1u);
+    std::vector<uint64_t> ids = {0,
+                                 1,
+                                 UINT64_MAX,
+                                 data_id(2),
+                                 data_id(sections.count()),
+                                 data_id(UINT32_MAX),
+                                 data_id(1, kGeneration - 1),
+                                 data_id(1, kGeneration + 1),
+                                 data_id(1, 0),
+                                 data_id(0),
+                                 control_id(0),
+                                 control_id(1),
+                                 data_id(1) | 4ull << 32,
+                                 data_id(1) | 0x100ull << 32};
+    for (uint64_t id : ids) {
+        complete(id);
+    }
+    poll();
+    EXPECT_EQ(malformed(Malformed::kTransactionId), ids.size());
+    EXPECT_EQ(sections.in_use(), 1u);
+    EXPECT_EQ(fault.reason(), nullptr);
+}
+
+TEST_F(RxQueueTest, TheControlSectionComesBackUnderItsOwnKindOnly)
+{
+    ASSERT_TRUE(sections.take_control());
+    complete(data_id(0));
+    poll();
+    EXPECT_FALSE(sections.control_is_free());
+    EXPECT_EQ(malformed(Malformed::kTransactionId), 1u);
+    unsigned wakes = uio.wakes();
+    complete(control_id());
+    poll();
+    EXPECT_TRUE(sections.control_is_free());
+    EXPECT_EQ(uio.wakes(), wakes + 1);
+}
+
+TEST_F(RxQueueTest, AFailedSendIsCountedAndItsSectionFreed)
+{
+    ASSERT_EQ(sections.take(0), 1u);
+    complete(data_id(1), 2);
+    poll();
+    EXPECT_EQ(statistics().tx_failed, 1u);
+    EXPECT_EQ(sections.in_use(), 0u);
+    EXPECT_EQ(all_malformed(), 0u);
+}
+
+TEST_F(RxQueueTest, ACompletionOfTheWrongTypeFreesTheSectionAllTheSame)
+{
+    ASSERT_EQ(sections.take(0), 1u);
+    ASSERT_EQ(sections.take(0), 2u);
+    in.write(completion_packet(data_id(1), nvsp_message({107, 1})));
+    in.write(completion_packet(data_id(2), {})); /* Empty. */
+    poll();
+    EXPECT_EQ(malformed(Malformed::kNvspType), 1u);
+    EXPECT_EQ(malformed(Malformed::kPacketHeader), 1u);
+    EXPECT_EQ(sections.in_use(), 0u);
+}
+
+TEST_F(RxQueueTest, AnNvspReplyGoesToTheMailbox)
+{
+    mailbox.expect_nvsp(4);
+    Bytes reply = nvsp_message({2, 0xffffffff, 34, 1});
+    in.write(completion_packet(nvsp_id(4), reply));
+    poll();
+    auto taken = mailbox.take_nvsp();
+    ASSERT_TRUE(taken);
+    EXPECT_EQ(Bytes(taken->begin(), taken->end()), reply);
+    EXPECT_EQ(uio.wakes(), 1u);
+    EXPECT_EQ(all_malformed(), 0u);
+}
+
+TEST_F(RxQueueTest, AnNvspReplyMayBeShorterOrLongerThanItsMessage)
+{
+    Bytes reply = nvsp_message({105, 1, 6144});
+    mailbox.expect_nvsp(1);
+    in.write(completion_packet(nvsp_id(1), std::span(reply).first(16)));
+    poll();
+    auto taken = mailbox.take_nvsp();
+    ASSERT_TRUE(taken);
+    EXPECT_EQ(Bytes(taken->begin(), taken->end()), reply);
+
+    Bytes longer = reply;
+    longer.resize(400, 0xee);
+    mailbox.expect_nvsp(2);
+    in.write(completion_packet(nvsp_id(2), longer));
+    poll();
+    taken = mailbox.take_nvsp();
+    ASSERT_TRUE(taken);
+    EXPECT_EQ(Bytes(taken->begin(), taken->end()), reply);
+}
+
+TEST_F(RxQueueTest, LateAndRepeatedAndForeignNvspRepliesAreRefused)
+{
+    mailbox.expect_nvsp(4);
+    Bytes reply = nvsp_message({2, 0, 0, 1});
+    in.write(completion_packet(nvsp_id(3), reply));
+    in.write(completion_packet(nvsp_id(5), reply));
+    poll();
+    EXPECT_EQ(malformed(Malformed::kReply), 2u);
+    EXPECT_FALSE(mailbox.take_nvsp());
+    in.write(completion_packet(nvsp_id(4, kGeneration - 1), reply));
+    poll();
+    EXPECT_EQ(malformed(Malformed::kTransactionId), 1u);
+    in.write(completion_packet(nvsp_id(4), reply));
+    in.write(completion_packet(nvsp_id(4), reply));
+    poll();
+    EXPECT_EQ(malformed(Malformed::kReply), 3u);
+    EXPECT_TRUE(mailbox.take_nvsp());
+    EXPECT_FALSE(mailbox.take_nvsp());
+}
+
+/* --- Control messages -----------------------------------------------------
+ */
+
+TEST_F(RxQueueTest, AControlMessageGoesToTheMailboxAndItsSectionBack)
+{
+    mailbox.expect_rndis(0x80000005, 9);
+    Bytes reply = rndis_message({0x80000005, 0, 9, 0});
+    in.write(transfer_packet(8, {store(0, reply)}, kControl));
+    EXPECT_THAT(poll(), IsEmpty());
+    EXPECT_EQ(mailbox.take_rndis(), reply);
+    EXPECT_THAT(completed(), ElementsAre(8u));
+    EXPECT_EQ(statistics().rx_control, 1u);
+    EXPECT_EQ(statistics().rx_packets, 0u);
+}
+
+TEST_F(RxQueueTest, AControlMessageThatNobodyAskedForIsGivenBackAsFailed)
+{
+    Bytes reply = rndis_message({0x80000005, 0, 9, 0});
+    in.write(transfer_packet(8, {store(0, reply)}, kControl));
+    EXPECT_THAT(poll(), IsEmpty());
+    EXPECT_EQ(malformed(Malformed::kReply), 1u);
+    EXPECT_THAT(completed(2), ElementsAre(8u));
+}
+
+TEST_F(RxQueueTest, AFrameOnTheControlChannelIsNoFrame)
+{
+    in.write(
+        transfer_packet(8, {store(0, rndis_frame(make_frame(60)))}, kControl));
+    EXPECT_THAT(poll(), IsEmpty());
+    EXPECT_EQ(malformed(Malformed::kReply), 1u);
+}
+
+TEST_F(RxQueueTest, AControlMessageOnTheDataChannelIsNoReply)
+{
+    mailbox.expect_rndis(0x80000005, 9);
+    in.write(transfer_packet(
+        8, {store(0, rndis_message({0x80000005, 0, 9, 0}))}, kData));
+    EXPECT_THAT(poll(), IsEmpty());
+    EXPECT_FALSE(mailbox.take_rndis());
+    EXPECT_EQ(malformed(Malformed::kRndisHeader), 1u);
+}
+
+TEST_F(RxQueueTest, AControlRangeOutsideTheBufferIsRefused)
+{
+    mailbox.expect_rndis(0x80000005, 9);
+    in.write(
+        transfer_packet(8, {{16, kBuffer - 8}, {16, 0xfffffff8}}, kControl));
+    EXPECT_THAT(poll(), IsEmpty());
+    EXPECT_EQ(malformed(Malformed::kRange), 2u);
+    EXPECT_THAT(completed(2), ElementsAre(8u));
+}
+
+TEST_F(RxQueueTest, IndicationsGoToTheMailbox)
+{
+    in.write(transfer_packet(
+        8, {store(0, rndis_message({7, 0, 0x4001000c, 0, 0}))}, kControl));
+    poll();
+    auto indication = mailbox.take_indication();
+    ASSERT_TRUE(indication);
+    EXPECT_EQ(indication->status, 0x4001000cu);
+}
+
+TEST_F(RxQueueTest, VfAssociationAndIndirectionTableAreIgnored)
+{
+    Bytes table = nvsp_message({134, 16, 12});
+    table.resize(76);
+    /* With the completion flag, as openvmm sends it: no answer is due. */
+    in.write(inband_packet(nvsp_message({128, 1, 5}), 1ull << 63, 1));
+    in.write(inband_packet(table));
+    send_frame(1);
+    EXPECT_EQ(poll().size(), 1u);
+    EXPECT_THAT(completed(), ElementsAre(1u));
+    EXPECT_EQ(all_malformed(), 0u);
+}
+
+TEST_F(RxQueueTest, OtherInbandMessagesAreCounted)
+{
+    for (uint32_t type : {0u, 1u, 2u, 102u, 105u, 107u, 108u, 133u, ~0u}) {
+        in.write(inband_packet(nvsp_message({type, 1, 1})));
+    }
+    in.write(inband_packet({}));
+    EXPECT_THAT(poll(), IsEmpty());
+    EXPECT_EQ(malformed(Malformed::kNvspType), 9u);
+    EXPECT_EQ(malformed(Malformed::kPacketHeader), 1u);
+    EXPECT_EQ(out.used(), 0u);
+}
+
+/* --- Readers that are not the user ----------------------------------------
+ */
+
+TEST_F(RxQueueTest, DiscardGivesFramesBackAndCountsThem)
+{
+    send_frames(3);
+    EXPECT_TRUE(rxq.discard());
+    EXPECT_THAT(completed(), ElementsAre(1u, 2u, 3u));
+    EXPECT_EQ(statistics().rx_discarded, 3u);
+    EXPECT_EQ(statistics().rx_packets, 0u);
+    EXPECT_EQ(rxq.polls(), 0u);
+    EXPECT_FALSE(rxq.discard());
+}
+
+TEST_F(RxQueueTest, DiscardGoesOnWhereThePollerStopped)
+{
+    std::vector<Range> ranges(40, store(0, rndis_frame(make_frame(60))));
+    in.write(transfer_packet(1, ranges));
+    EXPECT_EQ(poll().size(), 32u);
+    EXPECT_TRUE(rxq.discard());
+    EXPECT_THAT(completed(), ElementsAre(1u));
+    EXPECT_EQ(statistics().rx_discarded, 8u);
+}
+
+TEST_F(RxQueueTest, HarvestTakesCompletionsUpToTheFirstTransfer)
+{
+    for (uint32_t i = 1; i <= 3; i++) {
+        ASSERT_EQ(sections.take(0), i);
+    }
+    complete(data_id(1));
+    in.write(inband_packet(nvsp_message({128, 0, 0})));
+    complete(data_id(2));
+    uint32_t here = in.get(kWriteIndex);
+    send_frame(9);
+    complete(data_id(3));
+    rxq.harvest();
+    EXPECT_EQ(sections.in_use(), 1u);
+    EXPECT_EQ(in.get(kReadIndex), here);
+    EXPECT_EQ(out.used(), 0u);
+    rxq.harvest();
+    EXPECT_EQ(in.get(kReadIndex), here);
+    EXPECT_EQ(poll().size(), 1u);
+    EXPECT_EQ(sections.in_use(), 0u);
+}
+
+TEST_F(RxQueueTest, HarvestStopsAtAMalformedTransferToo)
+{
+    ASSERT_EQ(sections.take(0), 1u);
+    in.write(transfer_packet(9, {}));
+    complete(data_id(1));
+    rxq.harvest();
+    EXPECT_EQ(in.get(kReadIndex), 0u);
+    EXPECT_EQ(sections.in_use(), 1u);
+    EXPECT_EQ(all_malformed(), 0u);
+}
+
+TEST_F(RxQueueTest, HarvestLeavesATransferThatIsHalfTaken)
+{
+    std::vector<Range> ranges(40, store(0, rndis_frame(make_frame(60))));
+    in.write(transfer_packet(1, ranges));
+    EXPECT_EQ(poll().size(), 32u);
+    rxq.harvest();
+    EXPECT_EQ(in.get(kReadIndex), 0u);
+    EXPECT_EQ(poll().size(), 8u);
+}
+
+TEST_F(RxQueueTest, HarvestHandlesABoundedNumberOfPackets)
+{
+    for (unsigned i = 0; i < 100; i++) {
+        in.write(inband_packet(nvsp_message({128, 0, 0})));
+    }
+    rxq.harvest();
+    EXPECT_EQ(statistics().rx_ring_packets, kMaxPacketsPerPoll);
+}
+
+TEST_F(RxQueueTest, ReadControlTakesEverythingUpToTheFirstFrame)
+{
+    ASSERT_EQ(sections.take(0), 1u);
+    ASSERT_EQ(sections.take(0), 2u);
+    mailbox.expect_rndis(0x80000005, 9);
+    Bytes reply = rndis_message({0x80000005, 0, 9, 0});
+    complete(data_id(1));
+    in.write(transfer_packet(4, {store(0, reply)}, kControl));
+    in.write(transfer_packet(5, {}, kControl)); /* Malformed. */
+    uint32_t here = in.get(kWriteIndex);
+    in.write(transfer_packet(6, {store(1, rndis_frame(make_frame(60)))}));
+    complete(data_id(2));
+    rxq.read_control();
+    EXPECT_EQ(mailbox.take_rndis(), reply);
+    EXPECT_EQ(sections.in_use(), 1u);
+    EXPECT_EQ(in.get(kReadIndex), here);
+    auto sent = out.read_all();
+    ASSERT_EQ(sent.size(), 2u);
+    EXPECT_EQ(get64(sent[0], 8), 4u);
+    EXPECT_EQ(get32(sent[0], 20), 1u);
+    EXPECT_EQ(get64(sent[1], 8), 5u);
+    EXPECT_EQ(get32(sent[1], 20), 2u);
+    /* The frame waited for its reader. */
+    rxq.read_control();
+    EXPECT_EQ(in.get(kReadIndex), here);
+    EXPECT_EQ(poll().size(), 1u);
+    EXPECT_EQ(statistics().rx_discarded, 0u);
+    EXPECT_EQ(sections.in_use(), 0u);
+}
+
+TEST_F(RxQueueTest, ReadControlWaitsForRoomAndForHalfTakenTransfers)
+{
+    mailbox.expect_rndis(0x80000005, 9);
+    Bytes reply = rndis_message({0x80000005, 0, 9, 0});
+    in.write(transfer_packet(4, {store(0, reply)}, kControl));
+    fill_out(32);
+    rxq.read_control();
+    EXPECT_FALSE(mailbox.take_rndis());
+    EXPECT_EQ(in.get(kReadIndex), 0u);
+    drain_out();
+    rxq.read_control();
+    EXPECT_TRUE(mailbox.take_rndis());
+
+    std::vector<Range> ranges(40, store(0, rndis_frame(make_frame(60))));
+    in.write(transfer_packet(1, ranges));
+    EXPECT_EQ(poll().size(), 32u);
+    uint32_t here = in.get(kReadIndex);
+    rxq.read_control();
+    EXPECT_EQ(in.get(kReadIndex), here);
+    EXPECT_EQ(poll().size(), 8u);
+}
+
+TEST_F(RxQueueTest, UnmaskTellsThatPacketsWait)
+{
+    rxq.mask();
+    EXPECT_EQ(in.get(kInterruptMask), 1u);
+    EXPECT_FALSE(rxq.unmask());
+    EXPECT_EQ(in.get(kInterruptMask), 0u);
+    send_frame(1);
+    EXPECT_TRUE(rxq.unmask());
+    poll();
+    EXPECT_FALSE(rxq.unmask());
+}
+
+/* --- A broken ring --------------------------------------------------------
+ */
+
+class BrokenRing : public RxQueueTest {
+protected:
+    void
+    expect_fault()
+    {
+        ASSERT_NE(fault.reason(), nullptr);
+        EXPECT_NE(std::string(fault.reason()).find("receive ring"),
+                  std::string::npos);
+        EXPECT_EQ(uio.wakes(), 1u);
+        /* From here on nothing is read and nothing written. */
+        in.start_at(0);
+        send_frame(1);
+        EXPECT_THAT(poll(), IsEmpty());
+        EXPECT_FALSE(rxq.discard());
+        rxq.harvest();
+        rxq.read_control();
+        EXPECT_EQ(in.get(kReadIndex), 0u);
+        EXPECT_EQ(uio.wakes(), 1u);
+        /* Nobody is left with the lock. */
+        EXPECT_TRUE(channel.try_consume());
+    }
+};
+
+TEST_F(BrokenRing, ByItsIndexIsAFaultAndTheEnd)
+{
+    in.set(kWriteIndex, in.size());
+    EXPECT_THAT(poll(), IsEmpty());
+    expect_fault();
+}
+
+TEST_F(BrokenRing, ByAPacketLengthIsAFaultAfterTheFramesBeforeIt)
+{
+    send_frame(1);
+    in.write(inband_packet(nvsp_message({128})));
+    put16(in.data(), 80 + 4, 1);
+    EXPECT_EQ(poll().size(), 1u);
+    EXPECT_THAT(completed(), ElementsAre(1u));
+    expect_fault();
+}
+
+TEST_F(BrokenRing, IsAFaultForEveryReader)
+{
+    in.set(kWriteIndex, 12);
+    rxq.harvest();
+    expect_fault();
+}
+
+TEST_F(BrokenRing, IsAFaultForReadControl)
+{
+    in.set(kWriteIndex, 12);
+    rxq.read_control();
+    expect_fault();
+}
+
+TEST_F(BrokenRing, IsAFaultForDiscard)
+{
+    in.set(kWriteIndex, 12);
+    rxq.discard();
+    expect_fault();
+}
+
+TEST_F(RxQueueTest, TheFirstFaultIsTheOneThatIsTold)
+{
+    fault.raise("one");
+    fault.raise("two");
+    EXPECT_STREQ(fault.reason(), "one");
+    EXPECT_EQ(uio.wakes(), 1u);
+}
+
+} // namespace
+} // namespace netvsc

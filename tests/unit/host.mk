@@ -1,0 +1,17 @@
+# Unit tests of the emulated host.
+check_PROGRAMS += tests/unit/host-tests
+UNIT_TESTS += tests/unit/host-tests
+tests_unit_host_tests_SOURCES = \
+	tests/unit/host_checksum_test.cc \
+	tests/unit/host_config_test.cc \
+	tests/unit/host_data_test.cc \
+	tests/unit/host_guest.cc \
+	tests/unit/host_guest.h \
+	tests/unit/host_ledger_test.cc \
+	tests/unit/host_machine_test.cc \
+	tests/unit/host_netvsp_test.cc \
+	tests/unit/host_oid_test.cc \
+	tests/unit/host_ring_test.cc \
+	tests/unit/host_trace_test.cc
+tests_unit_host_tests_LDADD = \
+	host/libnetvschost.la -lgtest -lgtest_main -lpthread

@@ -1,0 +1,117 @@
+/* KEY=VALUE,... of a NIC. */
+
+#include <gtest/gtest.h>
+
+#include "host/config.h"
+#include "host/error.h"
+
+namespace netvsc::host::test {
+
+namespace {
+
+constexpr char kGuid[] = "f8615163-0000-1000-2000-00155d000001";
+
+NicConfig
+parse(const std::string &rest)
+{
+    return parse_nic(std::string("guid=") + kGuid + rest);
+}
+
+TEST(HostConfig, HasOpenvmmsDefaults)
+{
+    NicConfig nic = parse("");
+    EXPECT_EQ(to_text(nic.mac), "00:15:5d:00:00:01");
+    EXPECT_EQ(nic.mtu, 1500u);
+    EXPECT_EQ(nic.speed, 10'000'000'000u);
+    EXPECT_EQ(nic.driver, DriverBinding::kUioHvGeneric);
+    EXPECT_EQ(nic.receive_buffer, 31u << 20);
+    EXPECT_EQ(nic.send_buffer, 16u << 20);
+    EXPECT_EQ(nic.section_size, 6144u);
+    EXPECT_EQ(nic.packets_per_message, 8u);
+    EXPECT_EQ(nic.alignment_shift, 3u);
+    EXPECT_EQ(nic.ranges, 375u);
+    EXPECT_EQ(nic.control_suballocs, 16u);
+    EXPECT_EQ(nic.latency_us, 100u);
+    EXPECT_EQ(nic.completion_delay_us, 0u);
+}
+
+TEST(HostConfig, TakesEveryProperty)
+{
+    NicConfig nic =
+        parse(",mac=02:00:00:00:00:07,mtu=9000,speed=40G,driver=none,tap=tap0,"
+              "receive-buffer=16M,send-buffer=1M,section-size=1728,"
+              "packets-per-message=1,alignment-shift=0,ranges=1,"
+              "control-suballocs=4,latency-us=50,completion-delay-us=200");
+    EXPECT_EQ(to_text(nic.mac), "02:00:00:00:00:07");
+    EXPECT_EQ(nic.mtu, 9000u);
+    EXPECT_EQ(nic.speed, 40'000'000'000u);
+    EXPECT_EQ(nic.driver, DriverBinding::kNone);
+    EXPECT_EQ(nic.tap, "tap0");
+    EXPECT_EQ(nic.receive_buffer, 16u << 20);
+    EXPECT_EQ(nic.section_size, 1728u);
+    EXPECT_EQ(nic.ranges, 1u);
+    EXPECT_EQ(nic.completion_delay_us, 200u);
+}
+
+TEST(HostConfig, WritesGuidsAsSysfsDoes)
+{
+    EXPECT_EQ(parse_guid("{F8615163-0000-1000-2000-00155D000001}"), kGuid);
+    EXPECT_THROW((void) parse_guid("f8615163"), HostError);
+    EXPECT_THROW((void) parse_guid("{f8615163-0000-1000-2000-00155d000001"),
+                 HostError);
+    EXPECT_THROW((void) parse_guid("f8615163-0000-1000-2000-00155d00000g"),
+                 HostError);
+}
+
+TEST(HostConfig, RefusesWhatIsWrongAndNamesIt)
+{
+    const char *wrong[] = {
+        "mac=01:00:5e:00:00:01",
+        "mac=1:2:3:4:5",
+        "mtu=67",
+        "mtu=9203",
+        "mtu=1500x",
+        "mtu=-1",
+        "speed=fast",
+        "driver=vfio",
+        "receive-buffer=1000",
+        "section-size=67",
+        "section-size=6146",
+        "ranges=0",
+        "ranges=571",
+        "alignment-shift=8",
+        "mtu",
+        "colour=red",
+        "packets-per-message",
+        "peer=nobody",
+        "tap=a-name-that-is-too-long",
+    };
+    for (const char *item : wrong) {
+        std::string text(item);
+        try {
+            (void) parse("," + text);
+            ADD_FAILURE() << text << " was accepted";
+        } catch (const HostError &error) {
+            std::string key = text.substr(0, text.find('='));
+            EXPECT_NE(
+                std::string(error.what()).find(key == "peer" ? "nobody" : key),
+                std::string::npos)
+                << error.what();
+        }
+    }
+}
+
+TEST(HostConfig, RefusesContradictions)
+{
+    EXPECT_THROW((void) parse_nic("mtu=1500"), HostError);
+    EXPECT_THROW((void) parse(",mtu=1500,mtu=1501"), HostError);
+    EXPECT_THROW(
+        (void) parse(",tap=t,peer=f8615163-0000-1000-2000-00155d000002"),
+        HostError);
+    EXPECT_THROW((void) parse(std::string(",peer=") + kGuid), HostError);
+    EXPECT_THROW((void) parse(",send-buffer=4K"), HostError);
+}
+
+} // namespace
+
+} // namespace netvsc::host::test
