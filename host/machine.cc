@@ -241,7 +241,7 @@ Machine::stats_of(Device &device)
                   {"bytes", rx.bytes},
                   {"ring_packets", rx.ring_packets},
                   {"suballocs", books.suballocs},
-                  {"suballocs_outstanding", books.issued - books.returned},
+                  {"suballocs_outstanding", books.suballocs_outstanding},
                   {"issued", books.issued},
                   {"returned", books.returned},
                   {"dropped_no_suballoc", rx.dropped_no_suballoc},
@@ -255,7 +255,7 @@ Machine::stats_of(Device &device)
                   {"bytes", tx.bytes},
                   {"messages", tx.messages},
                   {"completed", tx.completed},
-                  {"outstanding", books.messages - books.completed},
+                  {"outstanding", books.sends_outstanding},
                   {"malformed", tx.malformed},
                   {"dropped_backend", tx.dropped_backend}};
     json["tap"] = {{"read", counters.wire.read},

@@ -172,6 +172,7 @@ Nic::close(SessionEnd reason)
                           " ended: " + to_text(reason));
     end_trace(reason);
     update_books();
+    books_.suballocs_outstanding = books_.sends_outstanding = 0;
     session_.reset();
     front_end_ = nullptr;
     awake_ = true;
@@ -188,6 +189,8 @@ Nic::update_books()
         books_.issued = ledger->issued();
         books_.returned = ledger->returned();
     }
+    books_.suballocs_outstanding = books_.issued - books_.returned;
+    books_.sends_outstanding = books_.messages - books_.completed;
 }
 
 void
@@ -201,7 +204,7 @@ Nic::end_trace(SessionEnd reason)
     json["reason"] = to_text(reason);
     json["issued"] = books_.issued;
     json["returned"] = books_.returned;
-    json["outstanding"] = books_.issued - books_.returned;
+    json["outstanding"] = books_.suballocs_outstanding;
     json["tx_messages"] = books_.messages;
     json["tx_completed"] = books_.completed;
     if (session_->failed()) {

@@ -35,6 +35,9 @@ struct SessionBooks {
     uint64_t returned = 0;
     uint64_t messages = 0; /* RNDIS_PKT messages from the guest. */
     uint64_t completed = 0;
+    /* What a guest that went took along is the host's again. */
+    uint64_t suballocs_outstanding = 0;
+    uint64_t sends_outstanding = 0;
 };
 
 /* A snapshot of everything countable; the books are those of the session, or

@@ -3,6 +3,7 @@ EXTRA_DIST += \
 	tests/demo \
 	tests/fresh.sh \
 	tests/private \
+	tests/restart \
 	tests/run \
 	tests/run-selftest
 
@@ -41,7 +42,7 @@ check-local: check-programs
 
 CHECK_GROUPS = check-quick check-unit check-wire check-autotests check-peer \
 	check-asan check-tsan check-builds check-runner \
-	check-mutants
+	check-mutants check-restart
 .PHONY: $(CHECK_GROUPS)
 $(CHECK_GROUPS): check-programs
 	@$(RUN_TESTS) --group=$(@:check-%=%)

@@ -22,6 +22,7 @@ namespace netvsc::test {
 
 inline constexpr uint16_t kGeneration = 7;
 inline constexpr uint32_t kSuballoc = 2048;
+inline constexpr uint32_t kBuffer = 64 * wire::kPageSize; /* Receive. */
 inline constexpr uint32_t kSection = 1024;
 inline constexpr uint32_t kRelid = 15;
 

@@ -3,14 +3,18 @@ check_PROGRAMS += tests/unit/driver-tests
 UNIT_TESTS += tests/unit/driver-tests
 TSAN_TESTS += tests/unit/driver-tests
 tests_unit_driver_tests_SOURCES = \
+	tests/unit/attach.h \
 	tests/unit/data_path.h \
+	tests/unit/driver_attach_failure_test.cc \
 	tests/unit/driver_attach_test.cc \
 	tests/unit/driver_ledger_test.cc \
 	tests/unit/driver_mailbox_test.cc \
 	tests/unit/driver_main.cc \
 	tests/unit/driver_ring_test.cc \
 	tests/unit/driver_rndis_packet_test.cc \
+	tests/unit/driver_rx_hostile_test.cc \
 	tests/unit/driver_rx_queue_test.cc \
+	tests/unit/driver_session_test.cc \
 	tests/unit/driver_sysfs_test.cc \
 	tests/unit/driver_tx_queue_test.cc \
 	tests/unit/driver_vectors_test.cc \
