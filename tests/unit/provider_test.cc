@@ -69,7 +69,7 @@ public:
         for (unsigned i = 0; i < std::size(names); i++) {
             fs::path map = maps / ("map" + std::to_string(i));
             write(map / "name", names[i]);
-            write(map / "size", "0x1000");
+            write(map / "size", i == 0 ? "0x4000" : "0x1000");
         }
         write(root_ / "dev" / name, "");
         fs::create_symlink("../../drivers/uio_hv_generic",
