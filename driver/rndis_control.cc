@@ -20,6 +20,8 @@ namespace {
 
 /* Smallest message size that a frame fits: hosts announce 16 KiB and up. */
 constexpr uint32_t kMinTransferSize = 256;
+/* The smallest MTU of IPv4: a host that says less says nothing. */
+constexpr uint32_t kMinMtu = 68;
 /* Alignments above a page would leave no room for a second message. */
 constexpr uint32_t kMaxAlignmentShift = 12;
 
@@ -166,7 +168,8 @@ query_identity(ControlChannel *control, uint32_t mtu, Negotiated *to)
     if (!frame_size) {
         return frame_size.error();
     }
-    to->mtu = frame_size->has_value() ? std::min(**frame_size, mtu) : mtu;
+    uint32_t says = frame_size->value_or(0);
+    to->mtu = says >= kMinMtu ? std::min(says, mtu) : mtu;
 
     auto mac = query(control, oid::k8023PermanentAddress);
     if (!mac) {

@@ -284,6 +284,7 @@ TEST(AttachTest, TakesTheSmallerMtu)
          std::vector<std::array<uint32_t, 3>>{{1500, 9000, 1500},
                                               {9000, 1500, 1500},
                                               {3000, 3000, 3000},
+                                              {67, 1500, 1500},
                                               {9000, 9000, 4096 - 74}}) {
         Attach attach;
         attach.host.values[0x00010106] = u32(host);

@@ -9,6 +9,7 @@ tests_unit_host_tests_SOURCES = \
 	tests/unit/host_guest.h \
 	tests/unit/host_ledger_test.cc \
 	tests/unit/host_machine_test.cc \
+	tests/unit/host_memory_test.cc \
 	tests/unit/host_netvsp_test.cc \
 	tests/unit/host_oid_test.cc \
 	tests/unit/host_ring_test.cc \
