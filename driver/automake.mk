@@ -11,6 +11,7 @@ driver_libnetvsc_la_SOURCES = \
 	driver/device.cc \
 	driver/device.h \
 	driver/error.h \
+	driver/ethernet.h \
 	driver/frame.h \
 	driver/guid.cc \
 	driver/guid.h \
@@ -43,12 +44,5 @@ driver_libnetvsc_la_SOURCES = \
 	driver/uio_mapping.cc \
 	driver/uio_mapping.h \
 	driver/uio_socket.cc \
-	driver/uio_socket.h \
-	wire/layout.h \
-	wire/nvsp.h \
-	wire/oid.h \
-	wire/ring.h \
-	wire/rndis.h \
-	wire/uio_socket.h \
-	wire/vmbus.h
+	driver/uio_socket.h
 driver_libnetvsc_la_LIBADD = -lpthread

@@ -42,7 +42,7 @@ public:
     explicit DeviceImpl(const Guid &guid) : guid_(guid) {}
 
     Status take(const std::string &owner, const DeviceRequest &request,
-                DeviceObserver *observer);
+                int numa_node, DeviceObserver *observer);
     void start();
 
     void disown() override;
@@ -137,7 +137,7 @@ registry()
 
 Status
 DeviceImpl::take(const std::string &owner, const DeviceRequest &request,
-                 DeviceObserver *observer)
+                 int numa_node, DeviceObserver *observer)
 {
     std::lock_guard observer_lock(observer_lock_);
     std::lock_guard lock(lock_);
@@ -149,6 +149,8 @@ DeviceImpl::take(const std::string &owner, const DeviceRequest &request,
     }
     owner_ = owner;
     observer_ = observer;
+    /* A port's queues are given to a PMD thread before there is a session. */
+    status_.numa_node = numa_node;
     request_ = request;
     epoch_++;
     retry_ = kFirstRetry;
@@ -555,7 +557,8 @@ Result<std::shared_ptr<Device>>
 Device::claim(const Guid &guid, const std::string &owner,
               const DeviceRequest &request, DeviceObserver *observer)
 {
-    if (auto info = check_device(guid); !info) {
+    auto info = check_device(guid);
+    if (!info) {
         return info.error();
     }
     std::lock_guard lock(registry().lock);
@@ -564,7 +567,8 @@ Device::claim(const Guid &guid, const std::string &owner,
     if (fresh) {
         entry = std::make_shared<DeviceImpl>(guid);
     }
-    if (Status taken = entry->take(owner, request, observer); !taken) {
+    if (Status taken = entry->take(owner, request, info->numa_node, observer);
+        !taken) {
         return taken.error();
     }
     if (fresh) {

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 
+#include "driver/ethernet.h"
 #include "wire/nvsp.h"
 #include "wire/rndis.h"
 
@@ -14,9 +15,6 @@ namespace netvsc {
 using namespace wire::nvsp;
 
 namespace {
-
-/* Ethernet's header, which NDIS counts into the MTU (D.3). */
-constexpr uint32_t kEthernetHeader = 14;
 
 /* A send section must hold a control message: the longest is the SET of the
  * offload parameters, 56 bytes, and a frame of minimum size fits as well. */

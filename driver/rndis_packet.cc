@@ -2,16 +2,14 @@
 
 #include <cstring>
 
+#include "driver/ethernet.h"
+
 namespace netvsc {
 
 using namespace wire::rndis;
 
 namespace {
 
-/* Ethernet: destination and source, type, and the tag in between. */
-constexpr uint32_t kAddresses = 12;
-constexpr uint32_t kEthernetHeader = 14;
-constexpr uint32_t kTagSize = 4;
 constexpr uint16_t kTagType = 0x8100; /* 802.1Q */
 
 uint16_t
@@ -150,14 +148,14 @@ parse_rndis_packet(std::span<const uint8_t> range, netvsc_fragment *fragment,
 bool
 has_vlan_tag(const netvsc_tx_frame &frame) noexcept
 {
-    return frame.size >= kEthernetHeader + kTagSize &&
-           read_be16(frame.data + kAddresses) == kTagType;
+    return frame.size >= kEthernetHeader + kVlanTag &&
+           read_be16(frame.data + kEthernetAddresses) == kTagType;
 }
 
 uint32_t
 rndis_packet_size(const netvsc_tx_frame &frame, bool vlan) noexcept
 {
-    return vlan ? kTxHeaderSizeVlan + frame.size - kTagSize
+    return vlan ? kTxHeaderSizeVlan + frame.size - kVlanTag
                 : kTxHeaderSize + frame.size;
 }
 
@@ -170,7 +168,7 @@ build_rndis_packet(const netvsc_tx_frame &frame, bool vlan,
         PerPacketInfo32 vlan;
     } header = {};
     uint32_t header_size = vlan ? kTxHeaderSizeVlan : kTxHeaderSize;
-    uint32_t data_size = vlan ? frame.size - kTagSize : frame.size;
+    uint32_t data_size = vlan ? frame.size - kVlanTag : frame.size;
 
     header.packet.header.type = kPacket;
     header.packet.header.length = header_size + data_size;
@@ -183,14 +181,15 @@ build_rndis_packet(const netvsc_tx_frame &frame, bool vlan,
         header.vlan.info.type = kPpiVlan;
         header.vlan.info.offset = sizeof header.vlan.info;
         header.vlan.value =
-            tci_to_vlan(read_be16(frame.data + kAddresses + 2));
+            tci_to_vlan(read_be16(frame.data + kEthernetAddresses + 2));
     }
     std::memcpy(to, &header, header_size);
     to += header_size;
     if (vlan) {
-        std::memcpy(to, frame.data, kAddresses);
-        std::memcpy(to + kAddresses, frame.data + kAddresses + kTagSize,
-                    frame.size - kAddresses - kTagSize);
+        std::memcpy(to, frame.data, kEthernetAddresses);
+        std::memcpy(to + kEthernetAddresses,
+                    frame.data + kEthernetAddresses + kVlanTag,
+                    frame.size - kEthernetAddresses - kVlanTag);
     } else {
         std::memcpy(to, frame.data, frame.size);
     }

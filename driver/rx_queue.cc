@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "driver/ethernet.h"
 #include "driver/rndis_packet.h"
 #include "driver/size_bins.h"
 #include "driver/transaction_id.h"
@@ -409,10 +410,13 @@ RxQueue::count(std::span<const netvsc_rx_frame> frames) noexcept
     uint64_t bytes = 0, multicast = 0;
     std::array<uint32_t, kSizeBinLimits.size()> bins{};
     for (const netvsc_rx_frame &frame : frames) {
-        bytes += frame.size;
+        /* As OVS sees it, with the tag back in. */
+        uint32_t size =
+            frame.size + (frame.flags & NETVSC_RX_VLAN ? kVlanTag : 0);
+        bytes += size;
         /* Group bit of the destination, broadcast included. */
         multicast += frame.fragments->data[0] & 1;
-        bins[size_bin(frame.size)]++;
+        bins[size_bin(size)]++;
     }
     packets_.add(frames.size());
     bytes_.add(bytes);

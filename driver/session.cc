@@ -3,15 +3,10 @@
 #include <algorithm>
 #include <thread>
 
+#include "driver/ethernet.h"
 #include "driver/rndis_packet.h"
 
 namespace netvsc {
-
-namespace {
-
-constexpr uint32_t kEthernetHeader = 14;
-
-} // namespace
 
 Session::Session(std::shared_ptr<Uio> uio, const DeviceInfo &info,
                  const Options &options, const std::atomic<bool> *cancelled)

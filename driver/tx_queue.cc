@@ -3,19 +3,12 @@
 #include <algorithm>
 #include <cstring>
 
+#include "driver/ethernet.h"
 #include "driver/rndis_packet.h"
 #include "driver/size_bins.h"
 #include "driver/transaction_id.h"
 
 namespace netvsc {
-
-namespace {
-
-/* Ethernet's header: what is shorter is no frame (E.3). */
-constexpr uint32_t kMinFrame = 14;
-constexpr uint32_t kTagSize = 4;
-
-} // namespace
 
 TxQueue::TxQueue(unsigned index, Channel *channel, SendSections *sections,
                  RxQueue *completions, SessionFault *fault,
@@ -46,8 +39,8 @@ TxQueue::send(std::span<const netvsc_tx_frame> frames) noexcept
 bool
 TxQueue::sendable(const netvsc_tx_frame &frame) const noexcept
 {
-    return frame.size >= kMinFrame &&
-           frame.size - (has_vlan_tag(frame) ? kTagSize : 0) <=
+    return frame.size >= kEthernetHeader &&
+           frame.size - (has_vlan_tag(frame) ? kVlanTag : 0) <=
                limits_.max_frame;
 }
 
@@ -158,7 +151,7 @@ TxQueue::count(std::span<const netvsc_tx_frame> frames) noexcept
             packets++;
             bytes += frame.size;
             bins_[size_bin(frame.size)].add();
-        } else if (frame.size < kMinFrame) {
+        } else if (frame.size < kEthernetHeader) {
             too_small_.add();
         } else {
             too_big_.add();

@@ -138,8 +138,6 @@ Nic::open(FrontEnd &front_end, const ChannelInfo &info)
     trace_open_ = true;
     log(config_.guid, "session " + std::to_string(number) + " opened");
 
-    /* The size that both sides announce depends on the MTU to come; the
-     * decoder wants what a guest of the NIC's full MTU would see. */
     Json json;
     json["guid"] = config_.guid;
     json["mac"] = to_text(config_.mac);
@@ -152,7 +150,8 @@ Nic::open(FrontEnd &front_end, const ChannelInfo &info)
     json["receive_gpadl"] = info.receive_gpadl;
     json["send_gpadl"] = info.send_gpadl;
     json["section_size"] = config_.section_size;
-    json["suballoc_size"] = ReceivePath::suballoc_size_for(config_.mtu);
+    /* Unknown: it follows from the MTU that the guest is going to ask. */
+    json["suballoc_size"] = 0;
     json["packets_per_message"] = config_.packets_per_message;
     json["alignment_shift"] = config_.alignment_shift;
     json["speed"] = config_.speed;

@@ -22,11 +22,16 @@ tests_unit_provider_tests_LDADD = \
 # Open vSwitch's daemon with our port type.  The file with the constructor is
 # named by nothing, so it must not hide in a library.
 LIB_OVS_SOURCES = \
+	lib/netdev-netvsc-info.c \
+	lib/netdev-netvsc-info.h \
 	lib/netdev-netvsc-ovs.c \
+	lib/netdev-netvsc-packets.c \
+	lib/netdev-netvsc-packets.h \
 	lib/netdev-netvsc-pool.c \
 	lib/netdev-netvsc-pool.h
 EXTRA_DIST += \
 	$(LIB_OVS_SOURCES) \
+	tests/carry-frames \
 	tests/netvsc-macros.at \
 	tests/netvsc-testsuite.at \
 	tests/netvsc.at
@@ -36,6 +41,8 @@ lib_ovs_vswitchd_SOURCES = $(LIB_OVS_SOURCES)
 # Links with the C++ compiler.
 nodist_EXTRA_lib_ovs_vswitchd_SOURCES = dummy.cc
 lib_ovs_vswitchd_CPPFLAGS = $(AM_CPPFLAGS) $(OVS_CPPFLAGS)
-lib_ovs_vswitchd_CFLAGS = $(AM_CFLAGS) $(OVS_CFLAGS)
+# OVS's logging macros compare an int with an enum, which clang counts as a
+# change of sign.
+lib_ovs_vswitchd_CFLAGS = $(AM_CFLAGS) $(OVS_CFLAGS) -Wno-sign-compare
 lib_ovs_vswitchd_LDADD = lib/libnetvscprovider.la $(OVS_LDADD)
 endif

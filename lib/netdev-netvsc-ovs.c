@@ -1,9 +1,8 @@
 /* type=netvsc for Open vSwitch: the netdev class.
  *
- * The only file, with netdev-netvsc-pool.c, that includes OVS's private
- * headers; what differs between OVS 3.1 and 4.0 is here as well, behind
- * configure's probes.  Policy is in netdev-netvsc.h and below, the device in
- * driver/.
+ * Only the C files of this folder include OVS's private headers, and what
+ * differs between OVS 3.1 and 4.0 is in them, behind configure's probes.
+ * Policy is in netdev-netvsc.h and below, the device in driver/.
  *
  * Who calls what: netdev_mutex is held around construct, destruct and their
  * like, so nothing here may open or close netdevs then.  The control state
@@ -15,6 +14,8 @@
 #include <errno.h>
 #include <limits.h>
 
+#include "lib/netdev-netvsc-info.h"
+#include "lib/netdev-netvsc-packets.h"
 #include "lib/netdev-netvsc-pool.h"
 #include "lib/netdev-netvsc.h"
 #include "lib/ovs-probe.h"
@@ -39,12 +40,6 @@
 VLOG_DEFINE_THIS_MODULE(netdev_netvsc);
 
 COVERAGE_DEFINE(netvsc_tx_contended);
-COVERAGE_DEFINE(netvsc_tx_not_taken);
-COVERAGE_DEFINE(netvsc_tx_no_session);
-COVERAGE_DEFINE(netvsc_tx_down);
-COVERAGE_DEFINE(netvsc_tx_not_ethernet);
-
-BUILD_ASSERT_DECL(NETDEV_MAX_BURST == NETVSC_MAX_BURST);
 
 /* How often the memory of ports that are gone is looked after, in ms. */
 #define SWEEP_INTERVAL 1000
@@ -367,165 +362,24 @@ netdev_netvsc_rxq_dealloc(struct netdev_rxq *rxq)
     free(netdev_rxq_netvsc_cast(rxq));
 }
 
-/* Copies the next `size` bytes of a frame whose rest begins `*offset` into
- * `*fragment`. */
-static uint8_t *
-netvsc_copy_bytes(uint8_t *to, const struct netvsc_fragment **fragment,
-                  uint32_t *offset, uint32_t size)
-{
-    while (size) {
-        uint32_t n = MIN(size, (*fragment)->size - *offset);
-
-        memcpy(to, (*fragment)->data + *offset, n);
-        to += n;
-        size -= n;
-        *offset += n;
-        if (*offset == (*fragment)->size) {
-            (*fragment)++;
-            *offset = 0;
-        }
-    }
-    return to;
-}
-
-/* OVS has no metadata for a tag that the host took out: it goes back to
- * where it was, behind the addresses. */
-static void
-netvsc_copy_frame(struct dp_packet *packet,
-                  const struct netvsc_rx_frame *frame)
-{
-    const struct netvsc_fragment *fragment = frame->fragments;
-    uint8_t *to = dp_packet_data(packet);
-    uint32_t rest = frame->size;
-    uint32_t offset = 0;
-
-    if (frame->flags & NETVSC_RX_VLAN) {
-        ovs_be16 tag[2] = {htons(ETH_TYPE_VLAN_8021Q), htons(frame->vlan_tci)};
-
-        to = netvsc_copy_bytes(to, &fragment, &offset, 2 * ETH_ADDR_LEN);
-        memcpy(to, tag, sizeof tag);
-        to += sizeof tag;
-        rest -= 2 * ETH_ADDR_LEN;
-    }
-    to = netvsc_copy_bytes(to, &fragment, &offset, rest);
-    dp_packet_set_size(packet, to - (uint8_t *) dp_packet_data(packet));
-}
-
-static void
-netvsc_set_offloads(struct dp_packet *packet,
-                    const struct netvsc_rx_frame *frame)
-{
-    if (frame->flags & NETVSC_RX_HASH) {
-        dp_packet_set_rss_hash(packet, frame->rss_hash);
-    }
-#ifdef NETVSC_OVS_HAVE_CSUM_SET_GOOD
-    if (frame->flags & NETVSC_RX_IP_GOOD) {
-        dp_packet_ip_checksum_set_good(packet);
-    } else if (frame->flags & NETVSC_RX_IP_BAD) {
-        dp_packet_ip_checksum_set_bad(packet);
-    }
-    if (frame->flags & NETVSC_RX_L4_GOOD) {
-        dp_packet_l4_checksum_set_good(packet);
-    } else if (frame->flags & NETVSC_RX_L4_BAD) {
-        dp_packet_l4_checksum_set_bad(packet);
-    }
-#else
-    *dp_packet_ol_flags_ptr(packet) |=
-        (frame->flags & NETVSC_RX_IP_GOOD  ? DP_PACKET_OL_RX_IP_CKSUM_GOOD
-         : frame->flags & NETVSC_RX_IP_BAD ? DP_PACKET_OL_RX_IP_CKSUM_BAD
-                                           : 0) |
-        (frame->flags & NETVSC_RX_L4_GOOD  ? DP_PACKET_OL_RX_L4_CKSUM_GOOD
-         : frame->flags & NETVSC_RX_L4_BAD ? DP_PACKET_OL_RX_L4_CKSUM_BAD
-                                           : 0);
-#endif
-}
-
 static int
 netdev_netvsc_rxq_recv(struct netdev_rxq *rxq_, struct dp_packet_batch *batch,
                        int *qfill)
 {
     struct netdev_rxq_netvsc *rxq = netdev_rxq_netvsc_cast(rxq_);
-    struct netvsc_rx_frame frames[NETVSC_MAX_BURST];
-    unsigned int n;
 
-    if (OVS_UNLIKELY(!rxq->queue)) {
-        return EAGAIN;
-    }
-    n = netvsc_rx_queue_poll(rxq->queue, frames);
-    for (unsigned int i = 0; i < n; i++) {
-        struct dp_packet *packet = netvsc_pool_new_packet(
-            rxq->pool, frames[i].size + VLAN_HEADER_LEN);
-
-        netvsc_copy_frame(packet, &frames[i]);
-        netvsc_set_offloads(packet, &frames[i]);
-        dp_packet_batch_add(batch, packet);
-    }
-    netvsc_rx_queue_release(rxq->queue);
     if (qfill) {
         /* The ring tells bytes, not frames. */
         *qfill = -ENOTSUP;
     }
-    return n ? 0 : EAGAIN;
+    if (OVS_UNLIKELY(!rxq->queue)) {
+        return EAGAIN;
+    }
+    return netvsc_receive(rxq->queue, rxq->pool, batch);
 }
 
 /* --- Transmit -------------------------------------------------------------
  */
-
-static int
-netvsc_send_chunk(struct netdev_netvsc *dev, int qid,
-                  const struct netvsc_tx_frame *frames, unsigned int n)
-{
-    int error = netvsc_port_send(dev->port, qid, frames, n);
-
-    switch (error) {
-    case EAGAIN:
-        COVERAGE_INC(netvsc_tx_not_taken);
-        break;
-    case ENODEV:
-        COVERAGE_INC(netvsc_tx_no_session);
-        break;
-    case ENETDOWN:
-        COVERAGE_INC(netvsc_tx_down);
-        break;
-    }
-    return error;
-}
-
-static int
-netvsc_send_batch(struct netdev_netvsc *dev, int qid,
-                  const struct dp_packet_batch *batch)
-{
-    struct netvsc_tx_frame frames[NETVSC_MAX_BURST];
-    unsigned int not_ethernet = 0;
-    struct dp_packet *packet;
-    unsigned int n = 0;
-    int error = 0;
-
-    DP_PACKET_BATCH_FOR_EACH (i, packet, batch) {
-        if (OVS_UNLIKELY(!dp_packet_is_eth(packet))) {
-            not_ethernet++;
-            continue;
-        }
-        /* From 4.0 on a batch can be longer than a burst. */
-        if (n == NETVSC_MAX_BURST) {
-            error = netvsc_send_chunk(dev, qid, frames, n);
-            n = 0;
-        }
-        frames[n].data = dp_packet_data(packet);
-        frames[n++].size = dp_packet_size(packet);
-    }
-    if (n) {
-        int chunk_error = netvsc_send_chunk(dev, qid, frames, n);
-
-        error = error ? error : chunk_error;
-    }
-    if (OVS_UNLIKELY(not_ethernet)) {
-        netvsc_port_count_not_ethernet(dev->port, not_ethernet);
-        COVERAGE_ADD(netvsc_tx_not_ethernet, not_ethernet);
-        error = EPFNOSUPPORT;
-    }
-    return error;
-}
 
 static int
 netdev_netvsc_send(struct netdev *netdev, int qid,
@@ -542,10 +396,10 @@ netdev_netvsc_send(struct netdev *netdev, int qid,
             COVERAGE_INC(netvsc_tx_contended);
             ovs_mutex_lock(mutex);
         }
-        error = netvsc_send_batch(dev, qid, batch);
+        error = netvsc_send(dev->port, qid, batch);
         ovs_mutex_unlock(mutex);
     } else {
-        error = netvsc_send_batch(dev, qid, batch);
+        error = netvsc_send(dev->port, qid, batch);
     }
     netvsc_packets_delete(batch);
     return error;
@@ -610,7 +464,6 @@ netdev_netvsc_get_carrier_resets(const struct netdev *netdev)
     return netvsc_info(netdev).carrier_resets;
 }
 
-/* The speeds that OpenFlow has names for; all others are in the status. */
 static int
 netdev_netvsc_get_features(const struct netdev *netdev,
                            enum netdev_features *current,
@@ -618,23 +471,7 @@ netdev_netvsc_get_features(const struct netdev *netdev,
                            enum netdev_features *supported,
                            enum netdev_features *peer)
 {
-    static const struct {
-        uint64_t mbps;
-        enum netdev_features feature;
-    } speeds[] = {
-        {10, NETDEV_F_10MB_FD},     {100, NETDEV_F_100MB_FD},
-        {1000, NETDEV_F_1GB_FD},    {10000, NETDEV_F_10GB_FD},
-        {40000, NETDEV_F_40GB_FD},  {100000, NETDEV_F_100GB_FD},
-        {1000000, NETDEV_F_1TB_FD},
-    };
-    uint64_t mbps = netvsc_info(netdev).link_speed / 1000000;
-
-    *current = mbps ? NETDEV_F_OTHER : 0;
-    for (size_t i = 0; i < ARRAY_SIZE(speeds); i++) {
-        if (speeds[i].mbps == mbps) {
-            *current = speeds[i].feature;
-        }
-    }
+    *current = netvsc_speed_to_feature(netvsc_info(netdev).link_speed);
     *advertised = *supported = *peer = 0;
     return 0;
 }
@@ -658,69 +495,18 @@ netdev_netvsc_get_duplex(const struct netdev *netdev OVS_UNUSED,
 #endif
 
 static int
-netdev_netvsc_get_stats(const struct netdev *netdev, struct netdev_stats *s)
+netdev_netvsc_get_stats(const struct netdev *netdev,
+                        struct netdev_stats *stats)
 {
-    struct netvsc_port_stats stats;
-
-    netvsc_port_get_stats(netdev_netvsc_cast(netdev)->port, &stats);
-    memset(s, 0xff, sizeof *s);
-    s->rx_packets = stats.rx_packets;
-    s->rx_bytes = stats.rx_bytes;
-    s->rx_dropped = stats.rx_dropped;
-    s->rx_errors = stats.rx_errors;
-    s->multicast = stats.rx_multicast;
-    s->tx_packets = stats.tx_packets;
-    s->tx_bytes = stats.tx_bytes;
-    s->tx_dropped = stats.tx_dropped;
-    s->tx_errors = stats.tx_errors;
-
-    s->rx_1_to_64_packets = stats.rx_bins[0];
-    s->rx_65_to_127_packets = stats.rx_bins[1];
-    s->rx_128_to_255_packets = stats.rx_bins[2];
-    s->rx_256_to_511_packets = stats.rx_bins[3];
-    s->rx_512_to_1023_packets = stats.rx_bins[4];
-    s->rx_1024_to_1522_packets = stats.rx_bins[5];
-    s->rx_1523_to_max_packets = stats.rx_bins[6];
-    s->tx_1_to_64_packets = stats.tx_bins[0];
-    s->tx_65_to_127_packets = stats.tx_bins[1];
-    s->tx_128_to_255_packets = stats.tx_bins[2];
-    s->tx_256_to_511_packets = stats.tx_bins[3];
-    s->tx_512_to_1023_packets = stats.tx_bins[4];
-    s->tx_1024_to_1522_packets = stats.tx_bins[5];
-    s->tx_1523_to_max_packets = stats.tx_bins[6];
+    netvsc_fill_stats(netdev_netvsc_cast(netdev)->port, stats);
     return 0;
-}
-
-struct netvsc_counter_list {
-    struct netdev_custom_stats *stats;
-    size_t allocated;
-};
-
-static void
-netvsc_put_counter(void *list_, const char *name, uint64_t value)
-{
-    struct netvsc_counter_list *list = list_;
-    struct netdev_custom_stats *stats = list->stats;
-    struct netdev_custom_counter *counter;
-
-    if (stats->size == list->allocated) {
-        stats->counters = x2nrealloc(stats->counters, &list->allocated,
-                                     sizeof *stats->counters);
-    }
-    counter = &stats->counters[stats->size++];
-    ovs_strlcpy(counter->name, name, sizeof counter->name);
-    counter->value = value;
 }
 
 static int
 netdev_netvsc_get_custom_stats(const struct netdev *netdev,
                                struct netdev_custom_stats *stats)
 {
-    struct netvsc_counter_list list = {.stats = stats, .allocated = 0};
-
-    memset(stats, 0, sizeof *stats);
-    netvsc_port_get_counters(netdev_netvsc_cast(netdev)->port,
-                             netvsc_put_counter, &list);
+    netvsc_fill_custom_stats(netdev_netvsc_cast(netdev)->port, stats);
     return 0;
 }
 

@@ -2,6 +2,8 @@
 
 #include "lib/netdev-netvsc-pool.h"
 
+#include <sys/mman.h>
+
 #include "coverage.h"
 #include "dp-packet.h"
 #include "netdev-afxdp-pool.h"
@@ -10,9 +12,6 @@
 #include "ovs-atomic.h"
 #include "ovs-thread.h"
 #include "util.h"
-
-COVERAGE_DEFINE(netvsc_rx_pool_empty);
-COVERAGE_DEFINE(netvsc_rx_big_frame);
 
 /* Room in front of a frame: Geneve over IPv6 with full options takes 374
  * bytes, and resizing a pool packet aborts the switch.  Several encapsulations
@@ -28,6 +27,9 @@ COVERAGE_DEFINE(netvsc_rx_big_frame);
 #endif
 
 #if HAVE_AF_XDP && !SANITIZED
+
+COVERAGE_DEFINE(netvsc_rx_pool_empty);
+COVERAGE_DEFINE(netvsc_rx_big_frame);
 
 /* Given by netdev-afxdp: it finds a packet's frame by the address's upper
  * bits. */
@@ -73,7 +75,12 @@ netvsc_pool_create(void)
 {
     struct netvsc_pool *pool = xzalloc(sizeof *pool);
 
-    pool->frames = xmalloc_pagealign((size_t) N_FRAMES * FRAME_SIZE);
+    /* Not from the heap, which would keep holes of this size. */
+    pool->frames = mmap(NULL, N_FRAMES * FRAME_SIZE, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pool->frames == MAP_FAILED) {
+        out_of_memory();
+    }
     umem_pool_init(&pool->umem, N_FRAMES);
     xpacket_pool_init(&pool->packets, N_FRAMES);
     for (int i = N_FRAMES - 1; i >= 0; i--) {
@@ -121,7 +128,7 @@ netvsc_pool_sweep(void)
             ovs_list_remove(&pool->list_node);
             umem_pool_cleanup(&pool->umem);
             xpacket_pool_cleanup(&pool->packets);
-            free_pagealign(pool->frames);
+            munmap(pool->frames, N_FRAMES * FRAME_SIZE);
             free(pool);
         }
     }

@@ -173,6 +173,15 @@ TEST_F(RxQueueTest, CountsPacketsBytesMulticastAndSizes)
     EXPECT_EQ(s.rx_discarded, 0u);
 }
 
+TEST_F(RxQueueTest, CountsATagThatTheHostTookOutAsPartOfTheFrame)
+{
+    in.write(transfer_packet(
+        1, {store(0, rndis_frame(make_frame(62), {{6, 0x645}}))}));
+    EXPECT_EQ(poll().size(), 1u);
+    EXPECT_EQ(statistics().rx_bytes, 66u);
+    EXPECT_EQ(statistics().rx_size_bins[1], 1u);
+}
+
 TEST_F(RxQueueTest, PendingBytesCountWhatWaitsInTheRing)
 {
     EXPECT_EQ(rxq.pending_bytes(), 0u);

@@ -370,6 +370,12 @@ TEST_F(Sessions, LateCompletionsStarveNobody)
     decode("--require-clean");
 }
 
+TEST_F(Sessions, TheNumaNodeIsKnownBeforeTheSession)
+{
+    Port left(kLeft, "left");
+    EXPECT_EQ(left.device().status().numa_node, 0);
+}
+
 TEST_F(Sessions, ADeviceHasOnePort)
 {
     Port left(kLeft, "left");

@@ -1,0 +1,169 @@
+#include <config.h>
+
+#include "lib/netdev-netvsc-packets.h"
+
+#include <errno.h>
+
+#include "lib/netdev-netvsc-pool.h"
+#include "lib/netdev-netvsc.h"
+#include "lib/ovs-probe.h"
+
+#include "coverage.h"
+#include "dp-packet.h"
+#include "packets.h"
+#include "util.h"
+
+COVERAGE_DEFINE(netvsc_tx_not_taken);
+COVERAGE_DEFINE(netvsc_tx_no_session);
+COVERAGE_DEFINE(netvsc_tx_down);
+COVERAGE_DEFINE(netvsc_tx_not_ethernet);
+
+BUILD_ASSERT_DECL(NETDEV_MAX_BURST == NETVSC_MAX_BURST);
+
+/* Copies the next `size` bytes of a frame whose rest begins `*offset` into
+ * `*fragment`. */
+static uint8_t *
+netvsc_copy_bytes(uint8_t *to, const struct netvsc_fragment **fragment,
+                  uint32_t *offset, uint32_t size)
+{
+    while (size) {
+        uint32_t n = MIN(size, (*fragment)->size - *offset);
+
+        memcpy(to, (*fragment)->data + *offset, n);
+        to += n;
+        size -= n;
+        *offset += n;
+        if (*offset == (*fragment)->size) {
+            (*fragment)++;
+            *offset = 0;
+        }
+    }
+    return to;
+}
+
+/* OVS has no metadata for a tag that the host took out: it goes back to
+ * where it was, behind the addresses. */
+static void
+netvsc_copy_frame(struct dp_packet *packet,
+                  const struct netvsc_rx_frame *frame)
+{
+    const struct netvsc_fragment *fragment = frame->fragments;
+    uint8_t *to = dp_packet_data(packet);
+    uint32_t rest = frame->size;
+    uint32_t offset = 0;
+
+    if (frame->flags & NETVSC_RX_VLAN) {
+        ovs_be16 tag[2] = {htons(ETH_TYPE_VLAN_8021Q), htons(frame->vlan_tci)};
+
+        to = netvsc_copy_bytes(to, &fragment, &offset, 2 * ETH_ADDR_LEN);
+        memcpy(to, tag, sizeof tag);
+        to += sizeof tag;
+        rest -= 2 * ETH_ADDR_LEN;
+    }
+    to = netvsc_copy_bytes(to, &fragment, &offset, rest);
+    dp_packet_set_size(packet, to - (uint8_t *) dp_packet_data(packet));
+}
+
+static void
+netvsc_set_offloads(struct dp_packet *packet,
+                    const struct netvsc_rx_frame *frame)
+{
+    if (frame->flags & NETVSC_RX_HASH) {
+        dp_packet_set_rss_hash(packet, frame->rss_hash);
+    }
+#ifdef NETVSC_OVS_HAVE_CSUM_SET_GOOD
+    if (frame->flags & NETVSC_RX_IP_GOOD) {
+        dp_packet_ip_checksum_set_good(packet);
+    } else if (frame->flags & NETVSC_RX_IP_BAD) {
+        dp_packet_ip_checksum_set_bad(packet);
+    }
+    if (frame->flags & NETVSC_RX_L4_GOOD) {
+        dp_packet_l4_checksum_set_good(packet);
+    } else if (frame->flags & NETVSC_RX_L4_BAD) {
+        dp_packet_l4_checksum_set_bad(packet);
+    }
+#else
+    *dp_packet_ol_flags_ptr(packet) |=
+        (frame->flags & NETVSC_RX_IP_GOOD  ? DP_PACKET_OL_RX_IP_CKSUM_GOOD
+         : frame->flags & NETVSC_RX_IP_BAD ? DP_PACKET_OL_RX_IP_CKSUM_BAD
+                                           : 0) |
+        (frame->flags & NETVSC_RX_L4_GOOD  ? DP_PACKET_OL_RX_L4_CKSUM_GOOD
+         : frame->flags & NETVSC_RX_L4_BAD ? DP_PACKET_OL_RX_L4_CKSUM_BAD
+                                           : 0);
+#endif
+}
+
+int
+netvsc_receive(struct netvsc_rx_queue *queue, struct netvsc_pool *pool,
+               struct dp_packet_batch *batch)
+{
+    struct netvsc_rx_frame frames[NETVSC_MAX_BURST];
+    unsigned int n = netvsc_rx_queue_poll(queue, frames);
+
+    for (unsigned int i = 0; i < n; i++) {
+        struct dp_packet *packet =
+            netvsc_pool_new_packet(pool, frames[i].size + VLAN_HEADER_LEN);
+
+        netvsc_copy_frame(packet, &frames[i]);
+        netvsc_set_offloads(packet, &frames[i]);
+        dp_packet_batch_add(batch, packet);
+    }
+    netvsc_rx_queue_release(queue);
+    return n ? 0 : EAGAIN;
+}
+
+static int
+netvsc_send_chunk(struct netvsc_port *port, int qid,
+                  const struct netvsc_tx_frame *frames, unsigned int n)
+{
+    int error = netvsc_port_send(port, qid, frames, n);
+
+    switch (error) {
+    case EAGAIN:
+        COVERAGE_INC(netvsc_tx_not_taken);
+        break;
+    case ENODEV:
+        COVERAGE_INC(netvsc_tx_no_session);
+        break;
+    case ENETDOWN:
+        COVERAGE_INC(netvsc_tx_down);
+        break;
+    }
+    return error;
+}
+
+int
+netvsc_send(struct netvsc_port *port, int qid,
+            const struct dp_packet_batch *batch)
+{
+    struct netvsc_tx_frame frames[NETVSC_MAX_BURST];
+    unsigned int not_ethernet = 0;
+    struct dp_packet *packet;
+    unsigned int n = 0;
+    int error = 0;
+
+    DP_PACKET_BATCH_FOR_EACH (i, packet, batch) {
+        if (OVS_UNLIKELY(!dp_packet_is_eth(packet))) {
+            not_ethernet++;
+            continue;
+        }
+        /* From 4.0 on a batch can be longer than a burst. */
+        if (n == NETVSC_MAX_BURST) {
+            error = netvsc_send_chunk(port, qid, frames, n);
+            n = 0;
+        }
+        frames[n].data = dp_packet_data(packet);
+        frames[n++].size = dp_packet_size(packet);
+    }
+    if (n) {
+        int chunk_error = netvsc_send_chunk(port, qid, frames, n);
+
+        error = error ? error : chunk_error;
+    }
+    if (OVS_UNLIKELY(not_ethernet)) {
+        netvsc_port_count_not_ethernet(port, not_ethernet);
+        COVERAGE_ADD(netvsc_tx_not_ethernet, not_ethernet);
+        error = EPFNOSUPPORT;
+    }
+    return error;
+}
