@@ -41,8 +41,6 @@ lib_ovs_vswitchd_SOURCES = $(LIB_OVS_SOURCES)
 # Links with the C++ compiler.
 nodist_EXTRA_lib_ovs_vswitchd_SOURCES = dummy.cc
 lib_ovs_vswitchd_CPPFLAGS = $(AM_CPPFLAGS) $(OVS_CPPFLAGS)
-# OVS's logging macros compare an int with an enum, which clang counts as a
-# change of sign.
-lib_ovs_vswitchd_CFLAGS = $(AM_CFLAGS) $(OVS_CFLAGS) -Wno-sign-compare
+lib_ovs_vswitchd_CFLAGS = $(AM_CFLAGS) $(OVS_CFLAGS)
 lib_ovs_vswitchd_LDADD = lib/libnetvscprovider.la $(OVS_LDADD)
 endif

@@ -541,6 +541,7 @@ netvsc_show_all(struct ds *s)
 {
     const struct shash_node **nodes;
     struct shash netdevs = SHASH_INITIALIZER(&netdevs);
+    size_t n_retired;
 
     netdev_get_devices(&netdev_netvsc_class, &netdevs);
     nodes = shash_sort(&netdevs);
@@ -552,6 +553,14 @@ netvsc_show_all(struct ds *s)
     }
     free(nodes);
     shash_destroy(&netdevs);
+
+    n_retired = netvsc_pool_sweep();
+    if (n_retired) {
+        ds_put_format(s,
+                      "packets of %" PRIuSIZE " deleted queues are still in "
+                      "use\n",
+                      n_retired);
+    }
 }
 
 static void

@@ -116,11 +116,11 @@ netvsc_pool_is_complete(struct netvsc_pool *pool)
     return complete;
 }
 
-bool
+size_t
 netvsc_pool_sweep(void)
 {
     struct netvsc_pool *pool;
-    bool some_remain;
+    size_t n_remain;
 
     ovs_mutex_lock(&retired_mutex);
     LIST_FOR_EACH_SAFE (pool, list_node, &retired) {
@@ -132,9 +132,9 @@ netvsc_pool_sweep(void)
             free(pool);
         }
     }
-    some_remain = !ovs_list_is_empty(&retired);
+    n_remain = ovs_list_size(&retired);
     ovs_mutex_unlock(&retired_mutex);
-    return some_remain;
+    return n_remain;
 }
 
 /* Fills the cache with as much as there is. */
@@ -259,10 +259,10 @@ netvsc_pool_retire(struct netvsc_pool *pool OVS_UNUSED)
 {
 }
 
-bool
+size_t
 netvsc_pool_sweep(void)
 {
-    return false;
+    return 0;
 }
 
 struct dp_packet *

@@ -11,7 +11,6 @@
 #ifndef NETDEV_NETVSC_POOL_H
 #define NETDEV_NETVSC_POOL_H 1
 
-#include <stdbool.h>
 #include <stddef.h>
 
 struct dp_packet;
@@ -28,9 +27,9 @@ struct netvsc_pool *netvsc_pool_create(void);
  * of its packets has come back.  Any thread. */
 void netvsc_pool_retire(struct netvsc_pool *);
 
-/* Frees what can be freed of retired pools; true if some remain.  Any
+/* Frees what can be freed of retired pools and returns how many remain.  Any
  * thread. */
-bool netvsc_pool_sweep(void);
+size_t netvsc_pool_sweep(void);
 
 /* An empty packet with room for `size` bytes and ample headroom.  Never
  * fails: malloc() helps out when the pool is empty or a frame is too big. */
