@@ -70,6 +70,10 @@ CompletionPacket make_receive_completion(uint64_t trans_id, uint32_t status);
  * as fast as we drain cannot keep a PMD thread (peers.md 4b). */
 inline constexpr unsigned kMaxPacketsPerPoll = 64;
 
+/* And ranges, of which a malformed packet can hold tens of thousands: more
+ * than the 375 of the largest packet that hosts send. */
+inline constexpr unsigned kMaxRangesPerPoll = 512;
+
 /* Room in the outgoing ring that only receive completions use: enough for
  * those of one poll, so that what was received can always be given back. */
 inline constexpr uint32_t kCompletionReserve =

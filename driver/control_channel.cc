@@ -61,7 +61,13 @@ ControlChannel::put_in_section(std::span<const uint8_t> message,
         kControlSection, static_cast<uint32_t>(message.size())};
     TransactionId id = {generation_, TransactionId::Kind::kControl,
                         kControlSection};
-    return send_packet(make_nvsp_packet(packet, id.encode(), true), what);
+    Status sent =
+        send_packet(make_nvsp_packet(packet, id.encode(), true), what);
+    if (!sent) {
+        /* It never was away: the goodbye needs it. */
+        (void) sections_->complete(kControlSection);
+    }
+    return sent;
 }
 
 Result<std::vector<uint8_t>>
@@ -149,11 +155,13 @@ ControlChannel::find_reader()
 void
 ControlChannel::set_interrupts(bool wanted)
 {
+    if (!wanted) {
+        /* Each time: what asks the kernel to signal the host, or to go on
+         * after an interrupt, clears the mask as well (C.5). */
+        rxq_->mask();
+    }
     if (wanted != unmasked_) {
         unmasked_ = wanted;
-        if (!wanted) {
-            rxq_->mask();
-        }
         uio_->irq_control(wanted);
     }
 }

@@ -27,7 +27,7 @@ enum netvsc_rx_flags {
     NETVSC_RX_L4_BAD = 1 << 5,  /* ... and found wrong. */
 };
 
-/* A received frame.  Valid from netvsc_rxq_poll() to netvsc_rxq_release();
+/* A received frame.  Valid from RxQueue::poll() to RxQueue::release();
  * the fragments belong to the queue.  One fragment for an ordinary frame,
  * several for a coalesced train. */
 struct netvsc_rx_frame {

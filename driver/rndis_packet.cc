@@ -10,6 +10,8 @@ using namespace wire::rndis;
 
 namespace {
 
+/* OVS's offsets into a packet have 16 bits, and the tag comes back in. */
+constexpr uint32_t kMaxFrame = UINT16_MAX - kVlanTag;
 constexpr uint16_t kTagType = 0x8100; /* 802.1Q */
 
 uint16_t
@@ -124,6 +126,7 @@ parse_rndis_packet(std::span<const uint8_t> range, netvsc_fragment *fragment,
     uint32_t length = packet.header.length;
     if (packet.data_offset < kPpiOffset ||
         packet.data_length < kEthernetHeader ||
+        packet.data_length > kMaxFrame ||
         !inside(packet.data_offset, packet.data_length, length)) {
         return Malformed::kRndisData;
     }

@@ -174,8 +174,12 @@ RxQueue::take(std::span<netvsc_rx_frame> frames) noexcept
         return 0;
     }
     unsigned packets = 0;
+    unsigned ranges = 0;
     while (n < frames.size()) {
         if (transfer_.active) {
+            if (ranges++ == kMaxRangesPerPoll) {
+                break;
+            }
             n += take_range(&frames[n], &fragments_[n]);
             if (transfer_.next == transfer_.count) {
                 finish_transfer();

@@ -16,15 +16,16 @@ namespace fs = std::filesystem;
 const std::string &
 system_root()
 {
-    static const std::string root = [] {
+    /* Never destroyed: control threads outlive main(). */
+    static const auto *root = new std::string([] {
         const char *value = std::getenv("NETVSC_SYSROOT");
         std::string path = value ? value : "";
         while (!path.empty() && path.back() == '/') {
             path.pop_back();
         }
         return path; /* "/" has become "": paths below start with "/". */
-    }();
-    return root;
+    }());
+    return *root;
 }
 
 namespace {

@@ -230,6 +230,9 @@ connect_to(const std::string &path)
     if (!socket) {
         return system_error(path, "cannot be opened");
     }
+    /* A host that hangs must not hang us: connect() and send() obey it. */
+    ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &kHelloDeadline,
+                 sizeof kHelloDeadline);
     sockaddr_un address = {};
     address.sun_family = AF_UNIX;
     std::string name =

@@ -237,6 +237,11 @@ netvsc_pool_format(const struct netvsc_pool *pool, struct ds *s)
 {
     uint64_t n_empty, n_big;
 
+    if (!pool) {
+        /* A queue gets its pool when it is opened with a session. */
+        ds_put_cstr(s, "none before the first session");
+        return;
+    }
     atomic_read_relaxed(&pool->n_empty, &n_empty);
     atomic_read_relaxed(&pool->n_big, &n_big);
     ds_put_format(s,

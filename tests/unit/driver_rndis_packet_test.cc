@@ -112,6 +112,20 @@ TEST(RndisPacketParserTest, RefusesAFrameInsideTheHeader)
     }
 }
 
+TEST(RndisPacketParserTest, RefusesAFrameLongerThanOvsCanPointInto)
+{
+    netvsc_fragment fragment;
+    netvsc_rx_frame frame;
+    for (auto [size, fits] : std::vector<std::pair<size_t, bool>>{
+             {65531, true}, {65532, false}, {1 << 20, false}}) {
+        auto cause = parse_rndis_packet(rndis_frame(make_frame(size)),
+                                        &fragment, &frame);
+        EXPECT_EQ(!cause, fits) << size;
+        EXPECT_EQ(cause.value_or(Malformed::kRndisData),
+                  Malformed::kRndisData);
+    }
+}
+
 TEST(RndisPacketParserTest, RefusesAFrameOutsideTheMessage)
 {
     /* The range goes on behind the message: its length decides. */
