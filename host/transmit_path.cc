@@ -38,7 +38,9 @@ MessageGatherer::gather(const RingPacket &packet,
     section_bytes_ = gpa_bytes_ = 0;
     if (nvsp.section_index != wire::nvsp::kNoSection) {
         section_at_ = uint64_t{nvsp.section_index} * section_size_;
-        if (section_at_ > send_buffer_.size() ||
+        /* Without a buffer (revoked, or never shared) there is no section,
+         * not even for no bytes. */
+        if (send_buffer_.empty() || section_at_ > send_buffer_.size() ||
             nvsp.section_size > send_buffer_.size() - section_at_ ||
             nvsp.section_size > kLongestMessage) {
             return std::nullopt;
