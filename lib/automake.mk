@@ -34,7 +34,10 @@ EXTRA_DIST += \
 	tests/carry-frames \
 	tests/netvsc-macros.at \
 	tests/netvsc-testsuite.at \
-	tests/netvsc.at
+	tests/netvsc.at \
+	tests/unit/packet_probe.c \
+	tests/unit/packet_probe.h \
+	tests/unit/packet_test.cc
 if WITH_OVS
 pkglibexec_PROGRAMS += lib/ovs-vswitchd
 lib_ovs_vswitchd_SOURCES = $(LIB_OVS_SOURCES)
@@ -43,4 +46,17 @@ nodist_EXTRA_lib_ovs_vswitchd_SOURCES = dummy.cc
 lib_ovs_vswitchd_CPPFLAGS = $(AM_CPPFLAGS) $(OVS_CPPFLAGS)
 lib_ovs_vswitchd_CFLAGS = $(AM_CFLAGS) $(OVS_CFLAGS)
 lib_ovs_vswitchd_LDADD = lib/libnetvscprovider.la $(OVS_LDADD)
+
+# OVS's packets and ours, with a driver made of four functions.
+check_PROGRAMS += tests/unit/packet-tests
+UNIT_TESTS += tests/unit/packet-tests
+tests_unit_packet_tests_SOURCES = \
+	lib/netdev-netvsc-packets.c \
+	lib/netdev-netvsc-pool.c \
+	tests/unit/packet_probe.c \
+	tests/unit/packet_test.cc
+tests_unit_packet_tests_CPPFLAGS = $(AM_CPPFLAGS) $(OVS_CPPFLAGS)
+tests_unit_packet_tests_CFLAGS = $(lib_ovs_vswitchd_CFLAGS)
+tests_unit_packet_tests_LDADD = \
+	$(OVS_BUILD)/lib/libopenvswitch.la -lgtest -lgtest_main
 endif

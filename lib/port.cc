@@ -1,6 +1,7 @@
 #include "lib/port.h"
 
 #include <algorithm>
+#include <climits>
 
 #include <errno.h>
 
@@ -13,6 +14,13 @@ namespace {
 
 /* The smallest MTU that IPv4 knows (RFC 791), and Linux's smallest. */
 constexpr int kMinMtu = 68;
+
+/* OVS writes a status into its database only if it differs from what the
+ * database said last; of what OVS itself has just written, it has not heard
+ * yet.  So a link that comes up right after the port was created (which wrote
+ * "down" over an older "up") stays "down" for ever.  Told again after this
+ * many ms, OVS knows better, and mostly has nothing to do. */
+constexpr long long kRepeat = 1000;
 
 } // namespace
 
@@ -47,15 +55,20 @@ PortTable::run(long long now)
     bool again = watch_.look(now);
     std::lock_guard lock(lock_);
     for (Port *port : ports_) {
-        again |= port->run();
+        again |= port->run(now);
     }
     return again;
 }
 
 long long
-PortTable::next_run() const
+PortTable::next_run()
 {
-    return watch_.next_look();
+    long long next = watch_.next_look();
+    std::lock_guard lock(lock_);
+    for (const Port *port : ports_) {
+        next = std::min(next, port->repeat_at_);
+    }
+    return next;
 }
 
 std::optional<Error>
@@ -215,6 +228,7 @@ Port::reconfigure(unsigned n_txq)
         session_.reset();
         device_->disown();
         device_ = std::move(next_device_);
+        last_ = {};
     }
     n_txq_ = n_txq;
     session_ = device_ ? device_->adopt_session(n_txq) : nullptr;
@@ -346,8 +360,12 @@ Port::session_changed() noexcept
 }
 
 bool
-Port::run()
+Port::run(long long now)
 {
+    if (now >= repeat_at_) {
+        repeat_at_ = LLONG_MAX;
+        table_->glue_.status_changed(netdev_);
+    }
     if (session_moved_.exchange(false, std::memory_order_acquire)) {
         table_->glue_.request_reconfigure(netdev_);
     }
@@ -363,6 +381,7 @@ Port::run()
     bool new_address = status.sessions > 0 && status.mac != last_.mac;
     last_ = std::move(status);
     table_->glue_.status_changed(netdev_);
+    repeat_at_ = now + kRepeat;
     return new_address;
 }
 

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <atomic>
+#include <climits>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -38,7 +39,7 @@ public:
 
     /* As netvsc_run() and netvsc_next_run(). */
     [[nodiscard]] bool run(long long now);
-    [[nodiscard]] long long next_run() const;
+    [[nodiscard]] long long next_run();
 
 private:
     friend class Port;
@@ -93,7 +94,7 @@ private:
 
     /* Main thread: acts on what was noted.  True if the bridge has to
      * configure itself again. */
-    bool run();
+    bool run(long long now);
     void log_changes(const DeviceStatus &status);
     void log(netvsc_log_level level, const std::string &message) const;
 
@@ -124,7 +125,9 @@ private:
     std::atomic<bool> session_moved_{false};
     std::atomic<bool> status_moved_{false};
     std::atomic<unsigned> open_rxqs_{0};
-    DeviceStatus last_; /* What run() saw last; main thread. */
+    /* Main thread. */
+    DeviceStatus last_;               /* What run() saw last. */
+    long long repeat_at_ = LLONG_MAX; /* When OVS is told once more. */
 
     struct {
         std::atomic<uint64_t> not_taken{0}, no_session{0}, down{0},

@@ -546,6 +546,27 @@ TEST_F(PortTest, NewsReachOvsOnItsMainThread)
     EXPECT_EQ(world_.log.back(), "INFO eth1: link is down");
 }
 
+/* OVS may have dropped the first news: it had not heard its own last word. */
+TEST_F(PortTest, NewsAreRepeatedOnce)
+{
+    add_bound_nics();
+    Port port(&table_, "eth1", &netdev1_);
+    ASSERT_TRUE(set(&port, kGuid1));
+    EXPECT_EQ(table_.next_run(), LLONG_MAX);
+    attach(&last_device());
+    (void) table_.run(5000);
+    EXPECT_EQ(world_.changes[&netdev1_], 1);
+    EXPECT_EQ(table_.next_run(), 6000);
+    EXPECT_FALSE(table_.run(5999));
+    EXPECT_EQ(world_.changes[&netdev1_], 1);
+    EXPECT_FALSE(table_.run(6000));
+    EXPECT_EQ(world_.changes[&netdev1_], 2);
+    EXPECT_EQ(world_.reconfigures[&netdev1_], 1);
+    EXPECT_EQ(table_.next_run(), LLONG_MAX);
+    EXPECT_FALSE(table_.run(9000));
+    EXPECT_EQ(world_.changes[&netdev1_], 2);
+}
+
 TEST_F(PortTest, ErrorsAreLoggedOnce)
 {
     add_bound_nics();
