@@ -85,11 +85,12 @@ public:
     Channel(std::span<uint8_t> rings, HostSignal signal);
 
     /* Sends packets in order as far as they fit beside `keep_free` bytes,
-     * with one publication and at most one signal.  Returns how many. */
-    template <size_t Words>
+     * with one publication and at most one signal.  Returns how many, and
+     * tells `going` before the host can see the first of them. */
+    template <size_t Words, typename Going>
     [[nodiscard]] unsigned
     send(std::span<const std::array<uint64_t, Words>> packets,
-         uint32_t keep_free) noexcept
+         uint32_t keep_free, Going going) noexcept
     {
         constexpr uint32_t kBytes = Words * 8 + wire::kTrailerSize;
         std::lock_guard lock(out_lock_);
@@ -97,10 +98,18 @@ public:
         while (n < packets.size() && out_.fits(kBytes, keep_free)) {
             out_.put(packets[n++]);
         }
+        going(n);
         if (out_.publish()) {
             signal_host();
         }
         return n;
+    }
+    template <size_t Words>
+    [[nodiscard]] unsigned
+    send(std::span<const std::array<uint64_t, Words>> packets,
+         uint32_t keep_free) noexcept
+    {
+        return send(packets, keep_free, [](unsigned) {});
     }
 
     /* How many receive completions fit now.  Nobody else uses that room

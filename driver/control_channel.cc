@@ -107,6 +107,14 @@ ControlChannel::send_rndis(std::span<const uint8_t> message,
 }
 
 Status
+ControlChannel::wait_sections_back(const std::string &what)
+{
+    Status done = wait_until(Clock::now() + reply_deadline_,
+                             [&] { return sections_->in_use() == 0; });
+    return done ? done : no_answer(done.error(), what);
+}
+
+Status
 ControlChannel::wait_drained(const std::string &what)
 {
     auto deadline = Clock::now() + reply_deadline_;

@@ -102,6 +102,9 @@ public:
     Status send_rndis(std::span<const uint8_t> message,
                       const std::string &what);
 
+    /* Waits until the host has given all send sections back. */
+    Status wait_sections_back(const std::string &what);
+
     /* Waits until the host has read all that was sent. */
     Status wait_drained(const std::string &what);
 

@@ -133,9 +133,13 @@ ControlMailbox::deliver_indication(std::span<const uint8_t> message)
                     sizeof indication.value);
         indication.has_value = true;
     }
+    if (n_indications_ == 0) {
+        /* Once for all that wait: a host that floods costs no system call
+         * for each message. */
+        uio_->wake();
+    }
     n_indications_ = std::min(n_indications_ + 1, kMaxIndications);
     indications_[n_indications_ - 1] = indication;
-    uio_->wake();
     return true;
 }
 

@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include <errno.h>
@@ -43,7 +44,7 @@ public:
 
     Status take(const std::string &owner, const DeviceRequest &request,
                 int numa_node, DeviceObserver *observer);
-    void start();
+    Status start();
 
     void disown() override;
     void request(const DeviceRequest &request) override;
@@ -69,14 +70,20 @@ private:
     Result<std::shared_ptr<Session>> open_session(const DeviceInfo &info);
     void describe(const DeviceInfo &info,
                   const std::shared_ptr<Session> &session);
-    Status run_session(Session *session, uint64_t epoch);
+    Status run_session(Session *session);
     void end_session(std::shared_ptr<Session> session, Status outcome);
     void handle_indication(const Indication &indication);
     uint32_t wanted_filter(const Session *session) const;
-    bool must_stop(uint64_t epoch) const;
+    bool must_stop() const;
     void set_state(DeviceState state, std::string error);
     void update_link();
     void wait_before_retry(const Error &error);
+    /* The claim that is served ended; lock_ is held. */
+    bool
+    stale() const
+    {
+        return serving_ != epoch_;
+    }
     void notify(bool session);
 
     /* Makes the control thread look at what changed.  lock_ is held. */
@@ -94,8 +101,9 @@ private:
 
     mutable std::mutex lock_;
     std::condition_variable changed_;
-    std::string owner_;  /* Port; empty: no claim. */
-    uint64_t epoch_ = 0; /* Claims so far. */
+    std::string owner_;    /* Port; empty: no claim. */
+    uint64_t epoch_ = 0;   /* Claims so far. */
+    uint64_t serving_ = 0; /* The claim that the control thread serves. */
     DeviceRequest request_;
     DeviceRequest applied_; /* What the session was attached with. */
     DeviceStatus status_;
@@ -110,6 +118,8 @@ private:
     bool receiving_ = false; /* The packet filter lets frames in. */
 
     std::atomic<bool> kicked_{false};
+    /* Ends the waits of an attach or a session whose claim ended; the next
+     * serve() starts with it clear. */
     std::atomic<bool> cancelled_{false};
 
     /* Held during a callback: disown() waits for it.  Taken before lock_. */
@@ -142,29 +152,40 @@ DeviceImpl::take(const std::string &owner, const DeviceRequest &request,
     std::lock_guard observer_lock(observer_lock_);
     std::lock_guard lock(lock_);
     if (!owner_.empty()) {
-        return Error{EBUSY, "Network device " + guid_.str() +
-                                " is in use by port " + owner_ +
-                                ": delete that port first, or give this one "
-                                "another device."};
+        return device_in_use(guid_, owner_);
     }
     owner_ = owner;
     observer_ = observer;
+    /* What the device did for another port is not this one's. */
+    DeviceState state = status_.state;
+    status_ = {};
+    status_.state = state;
+    past_ = {};
+    counting_.reset();
     /* A port's queues are given to a PMD thread before there is a session. */
     status_.numa_node = numa_node;
     request_ = request;
     epoch_++;
     retry_ = kFirstRetry;
-    cancelled_ = false;
     kick();
     return ok();
 }
 
-void
+Status
 DeviceImpl::start()
 {
-    std::thread thread([self = shared_from_this()] { self->run(); });
-    ::pthread_setname_np(thread.native_handle(), "netvsc_control");
-    thread.detach();
+    try {
+        std::thread thread([self = shared_from_this()] { self->run(); });
+        ::pthread_setname_np(thread.native_handle(), "netvsc_control");
+        thread.detach();
+        return ok();
+    } catch (const std::system_error &error) {
+        return Error{EAGAIN, "The control thread of network device " +
+                                 guid_.str() + " did not start (" +
+                                 error.code().message() +
+                                 "): raise the limits on memory and threads "
+                                 "of ovs-vswitchd."};
+    }
 }
 
 void
@@ -176,7 +197,8 @@ DeviceImpl::disown()
     owner_.clear();
     prepared_.reset();
     adopted_.reset();
-    cancelled_ = true;
+    /* A goodbye goes on: it has its own deadline. */
+    cancelled_ = status_.state != DeviceState::kDetaching;
     kick();
 }
 
@@ -254,10 +276,10 @@ DeviceImpl::run()
 Status
 DeviceImpl::serve()
 {
-    uint64_t epoch;
     {
         std::lock_guard lock(lock_);
-        epoch = epoch_;
+        serving_ = epoch_;
+        cancelled_ = owner_.empty();
         applied_ = request_;
     }
     auto info = check_device(guid_);
@@ -270,7 +292,7 @@ DeviceImpl::serve()
     }
     describe(*info, *session);
     notify(true);
-    Status outcome = run_session(session->get(), epoch);
+    Status outcome = run_session(session->get());
     end_session(std::move(*session), outcome);
     return outcome;
 }
@@ -308,6 +330,9 @@ DeviceImpl::describe(const DeviceInfo &info,
 {
     const Negotiated &negotiated = session->negotiated();
     std::lock_guard lock(lock_);
+    if (stale()) {
+        return; /* run_session() will say goodbye. */
+    }
     DeviceStatus &s = status_;
     s.state = DeviceState::kReady;
     s.error.clear();
@@ -340,12 +365,12 @@ DeviceImpl::describe(const DeviceInfo &info,
 
 /* Success: the session is no longer wanted.  Else: it broke. */
 Status
-DeviceImpl::run_session(Session *session, uint64_t epoch)
+DeviceImpl::run_session(Session *session)
 {
     uint32_t filter = 0;
     for (;;) {
         uint32_t wanted = wanted_filter(session);
-        if (must_stop(epoch)) {
+        if (must_stop()) {
             return ok();
         }
         if (wanted != filter) {
@@ -354,7 +379,7 @@ DeviceImpl::run_session(Session *session, uint64_t epoch)
             }
             Status set = set_packet_filter(&session->control(), wanted);
             if (!set && set.error().code != EPERM) {
-                return must_stop(epoch) ? ok() : set;
+                return must_stop() ? ok() : set;
             }
             if (!set) {
                 /* The host's policy: the port works with what it gives. */
@@ -376,7 +401,7 @@ DeviceImpl::run_session(Session *session, uint64_t epoch)
                        kicked_.exchange(false, std::memory_order_acquire);
             });
         if (!waited) {
-            return must_stop(epoch) ? ok() : waited;
+            return must_stop() ? ok() : waited;
         }
         if (indication) {
             handle_indication(*indication);
@@ -392,7 +417,7 @@ DeviceImpl::end_session(std::shared_ptr<Session> session, Status outcome)
         status_.state = DeviceState::kDetaching;
         media_up_ = false;
         update_link();
-        if (!outcome) {
+        if (!outcome && !stale()) {
             status_.error = outcome.error().message;
         }
         prepared_.reset();
@@ -413,10 +438,11 @@ DeviceImpl::end_session(std::shared_ptr<Session> session, Status outcome)
     }
     {
         std::lock_guard lock(lock_);
-        past_ += session->statistics();
-        counting_.reset();
+        if (!stale()) {
+            past_ += session->statistics();
+            counting_.reset();
+        }
         uio_.reset();
-        cancelled_ = owner_.empty();
     }
     /* With no lock held.  Not left to the last reference: the port may drop
      * its own a moment later, and the next open() must come after this. */
@@ -466,10 +492,10 @@ DeviceImpl::wanted_filter(const Session *session) const
 
 /* Claim gone, or a request that takes a new session. */
 bool
-DeviceImpl::must_stop(uint64_t epoch) const
+DeviceImpl::must_stop() const
 {
     std::lock_guard lock(lock_);
-    return owner_.empty() || epoch != epoch_ || request_.mtu != applied_.mtu;
+    return owner_.empty() || stale() || request_.mtu != applied_.mtu;
 }
 
 void
@@ -498,8 +524,8 @@ DeviceImpl::wait_before_retry(const Error &error)
     seconds pause = kAbsentInterval;
     {
         std::lock_guard lock(lock_);
-        if (owner_.empty()) {
-            return;
+        if (owner_.empty() || stale()) {
+            return; /* The next claim starts with a clean slate. */
         }
         bool absent = error.code == ENOENT || error.code == ENODEV ||
                       error.code == EBUSY;
@@ -513,7 +539,7 @@ DeviceImpl::wait_before_retry(const Error &error)
     }
     notify(false);
     std::unique_lock lock(lock_);
-    changed_.wait_for(lock, pause, [&] { return owner_.empty(); });
+    changed_.wait_for(lock, pause, [&] { return owner_.empty() || stale(); });
 }
 
 /* Tells the port, if there is one.  lock_ is not held. */
@@ -553,6 +579,16 @@ device_state_name(DeviceState state)
     return "unknown";
 }
 
+Error
+device_in_use(const Guid &guid, const std::string &owner)
+{
+    return {EBUSY, "Network device " + guid.str() + " is in use by port " +
+                       owner +
+                       ": name another one in options:vmbus-device, or "
+                       "delete port " +
+                       owner + "."};
+}
+
 Result<std::shared_ptr<Device>>
 Device::claim(const Guid &guid, const std::string &owner,
               const DeviceRequest &request, DeviceObserver *observer)
@@ -572,7 +608,10 @@ Device::claim(const Guid &guid, const std::string &owner,
         return taken.error();
     }
     if (fresh) {
-        entry->start();
+        if (Status started = entry->start(); !started) {
+            registry().devices.erase(guid);
+            return started.error();
+        }
     }
     return std::shared_ptr<Device>(entry);
 }

@@ -78,6 +78,9 @@ public:
     virtual void session_changed() noexcept = 0;
 };
 
+/* Why a port cannot have a device: EBUSY. */
+[[nodiscard]] Error device_in_use(const Guid &guid, const std::string &owner);
+
 class Device {
 public:
     virtual ~Device() = default;

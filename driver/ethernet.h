@@ -1,4 +1,4 @@
-/* Ethernet sizes that more than one part of the driver needs. */
+/* Ethernet sizes that several parts of driver and provider need. */
 
 #pragma once
 
@@ -13,5 +13,7 @@ inline constexpr uint32_t kEthernetAddresses = 12;
 inline constexpr uint32_t kEthernetHeader = 14;
 /* An 802.1Q tag: type and TCI. */
 inline constexpr uint32_t kVlanTag = 4;
+/* The smallest MTU that IPv4 knows (RFC 791), and Linux's smallest. */
+inline constexpr uint32_t kMinMtu = 68;
 
 } // namespace netvsc

@@ -16,11 +16,12 @@ using namespace wire::nvsp;
 
 namespace {
 
-/* A send section must hold a control message: the longest is the SET of the
- * offload parameters, 56 bytes, and a frame of minimum size fits as well. */
+/* A send section and a receive sub-allocation must each hold a control
+ * message: the longest is the query of the offload capabilities, about 190
+ * bytes, and its answer is nearly as long (E.6).  Hosts give 1.5 KiB and
+ * more. */
 constexpr uint32_t kMinSectionSize = 256;
-/* Shortest receive sub-allocation that guests accept (D.5). */
-constexpr uint32_t kMinSuballocSize = 68;
+constexpr uint32_t kMinSuballocSize = 256;
 
 template <typename Message>
 Message
@@ -100,9 +101,14 @@ share_receive_buffer(ControlChannel *control, const DeviceInfo &info,
         return bad_reply(kWhat, "with a refusal");
     }
     if (complete.sections != 1 || section.offset != 0 ||
-        section.suballocs == 0 || section.suballoc_size < kMinSuballocSize ||
+        section.suballocs == 0 ||
         uint64_t{section.suballoc_size} * section.suballocs > size) {
         return bad_reply(kWhat, "with sections outside the buffer");
+    }
+    if (section.suballoc_size < kMinSuballocSize) {
+        return bad_reply(kWhat, "with sections of " +
+                                    std::to_string(section.suballoc_size) +
+                                    " bytes, too small for its own replies");
     }
     to->receive_suballoc_size = section.suballoc_size;
     to->receive_suballocs = section.suballocs;

@@ -1,5 +1,6 @@
 /* RNDIS part of the negotiation: INITIALIZE and the OIDs (reference E, F). */
 
+#include "driver/ethernet.h"
 #include "driver/negotiation.h"
 
 #include <algorithm>
@@ -20,8 +21,6 @@ namespace {
 
 /* Smallest message size that a frame fits: hosts announce 16 KiB and up. */
 constexpr uint32_t kMinTransferSize = 256;
-/* The smallest MTU of IPv4: a host that says less says nothing. */
-constexpr uint32_t kMinMtu = 68;
 /* Alignments above a page would leave no room for a second message. */
 constexpr uint32_t kMaxAlignmentShift = 12;
 
@@ -169,6 +168,7 @@ query_identity(ControlChannel *control, uint32_t mtu, Negotiated *to)
         return frame_size.error();
     }
     uint32_t says = frame_size->value_or(0);
+    /* A host that says less says nothing. */
     to->mtu = says >= kMinMtu ? std::min(says, mtu) : mtu;
 
     auto mac = query(control, oid::k8023PermanentAddress);

@@ -102,19 +102,28 @@ RxQueue::read_control() noexcept
         return;
     }
     unsigned room = completion_room();
+    unsigned ranges = 0;
     for (unsigned i = 0; i < kMaxPacketsPerPoll; i++) {
-        if (transfer_.active || next_is_frames() || !next_packet(&room)) {
+        if (!transfer_.active && (next_is_frames() || !next_packet(&room))) {
             break;
+        }
+        if (!transfer_.active) {
+            continue;
         }
         /* Asked of the transfer itself: the host may have changed the ring
          * since the look ahead. */
-        if (transfer_.active && transfer_.control) {
-            while (transfer_.next < transfer_.count) {
-                (void) take_range(nullptr, nullptr);
-            }
-            finish_transfer();
-            room--;
+        if (!transfer_.control || room == 0) {
+            break;
         }
+        while (transfer_.next < transfer_.count &&
+               ranges++ < kMaxRangesPerPoll) {
+            (void) take_range(nullptr, nullptr);
+        }
+        if (transfer_.next < transfer_.count) {
+            break;
+        }
+        finish_transfer();
+        room--;
     }
     channel_->publish_consumed();
     send_completions();

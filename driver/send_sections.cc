@@ -49,20 +49,20 @@ SendSections::take(unsigned q) noexcept
     }
     uint32_t index = queue.free.back();
     queue.free.pop_back();
-    /* Before the packet's publication, which orders it for the reader. */
-    with_host_[index].store(true, std::memory_order_relaxed);
     return index;
+}
+
+void
+SendSections::give(uint32_t index) noexcept
+{
+    /* The packet's publication orders it for the reader. */
+    with_host_[index].store(true, std::memory_order_relaxed);
 }
 
 void
 SendSections::put_back(unsigned q, uint32_t index) noexcept
 {
-    Queue &queue = *queues_[q];
-    if (!with_host_[index].load(std::memory_order_relaxed)) {
-        return; /* The host completed what it was never given. */
-    }
-    with_host_[index].store(false, std::memory_order_relaxed);
-    queue.free.push_back(index);
+    queues_[q]->free.push_back(index);
 }
 
 bool

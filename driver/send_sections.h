@@ -48,6 +48,10 @@ public:
      * cache.  Nothing if all are with the host. */
     [[nodiscard]] std::optional<uint32_t> take(unsigned q) noexcept;
 
+    /* The packet is published now: from here on, and not before, a
+     * completion is believed. */
+    void give(uint32_t index) noexcept;
+
     /* The packet could not be published: the section was never away. */
     void put_back(unsigned q, uint32_t index) noexcept;
 

@@ -65,6 +65,9 @@ Session::max_mtu() const noexcept
 void
 Session::set_txqs(unsigned n)
 {
+    /* A queue without a section could never send; the control messages have
+     * one, too. */
+    n = std::clamp(n, 1u, sections_->count() - 1);
     TxLimits limits;
     limits.max_frame = negotiated_.mtu + kEthernetHeader;
     limits.max_message =
@@ -94,6 +97,10 @@ Status
 Session::detach()
 {
     if (Status done = set_packet_filter(&control_, 0); !done) {
+        return done;
+    }
+    /* The host may still read what was sent last. */
+    if (Status done = control_.wait_sections_back("the last frames"); !done) {
         return done;
     }
     return say_goodbye(&control_);

@@ -58,8 +58,8 @@ public:
         return *txqs_[i];
     }
 
-    /* Deals the send sections out to `n` transmit queues.  No thread may be
-     * in any of them. */
+    /* Deals the send sections out to `n` transmit queues, or to as many as
+     * there are sections.  No thread may be in any of them. */
     void set_txqs(unsigned n);
 
     /* --- Control thread --- */

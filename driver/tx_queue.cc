@@ -134,7 +134,11 @@ TxQueue::publish(std::span<Filled> filled) noexcept
     }
     unsigned sent = channel_->send(
         std::span<const NvspPacket>(packets.data(), filled.size()),
-        kCompletionReserve);
+        kCompletionReserve, [&](unsigned going) {
+            for (const Filled &one : filled.first(going)) {
+                sections_->give(one.index);
+            }
+        });
     ring_packets_.add(sent);
     for (size_t i = filled.size(); i-- > sent;) {
         sections_->put_back(index_, filled[i].index);

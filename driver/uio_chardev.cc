@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "driver/uio_mapping.h"
@@ -17,7 +16,7 @@ namespace {
 
 class UioChardev final : public Uio {
 public:
-    UioChardev(FileDescriptor device, FileDescriptor wake)
+    UioChardev(FileDescriptor device, WakeEvent wake)
         : device_(std::move(device)), wake_(std::move(wake))
     {
     }
@@ -33,8 +32,7 @@ public:
     void
     wake() noexcept override
     {
-        uint64_t one = 1;
-        (void) !::write(wake_.get(), &one, sizeof one);
+        wake_.wake();
     }
     void
     irq_control(bool unmask) noexcept override
@@ -45,7 +43,7 @@ public:
 
 private:
     FileDescriptor device_;
-    FileDescriptor wake_;
+    WakeEvent wake_;
     std::array<Mapping, wire::kUioMaps> maps_;
 };
 
@@ -69,14 +67,13 @@ UioChardev::map_all(const DeviceInfo &info)
 Uio::Event
 UioChardev::wait(Clock::time_point deadline)
 {
-    pollfd fds[] = {{device_.get(), POLLIN, 0}, {wake_.get(), POLLIN, 0}};
+    pollfd fds[] = {{device_.get(), POLLIN, 0}, {wake_.fd(), POLLIN, 0}};
     int n = ::poll(fds, 2, poll_timeout(deadline));
     if (n <= 0) {
         return Event::kTimeout;
     }
     if (fds[1].revents) {
-        uint64_t count;
-        (void) !::read(wake_.get(), &count, sizeof count);
+        wake_.clear();
         return Event::kWoken;
     }
     /* After a rescind the kernel's poll answers with the bits of -EIO, and
@@ -106,15 +103,12 @@ open_uio_chardev(const DeviceInfo &info)
                                : "Device " + info.device_path +
                                      " cannot be opened (" + why + ")."};
     }
-    FileDescriptor wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    auto wake = WakeEvent::create(info.device_path);
     if (!wake) {
-        int code = errno;
-        return Error{code, "No eventfd could be made for " + info.device_path +
-                               " (" + std::generic_category().message(code) +
-                               ")."};
+        return wake.error();
     }
     auto uio =
-        std::make_unique<UioChardev>(std::move(device), std::move(wake));
+        std::make_unique<UioChardev>(std::move(device), std::move(*wake));
     if (Status status = uio->map_all(info); !status) {
         return status.error();
     }

@@ -3,6 +3,7 @@
 #include <system_error>
 
 #include <errno.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -13,6 +14,34 @@ FileDescriptor::~FileDescriptor()
     if (fd_ >= 0) {
         ::close(fd_);
     }
+}
+
+Result<WakeEvent>
+WakeEvent::create(const std::string &path)
+{
+    FileDescriptor fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!fd) {
+        int code = errno;
+        return Error{code, "No eventfd could be made for " + path + " (" +
+                               std::generic_category().message(code) +
+                               "): raise the limit on open files."};
+    }
+    return WakeEvent(std::move(fd));
+}
+
+void
+WakeEvent::wake() const noexcept
+{
+    uint64_t one = 1;
+    /* Fails only when it would count beyond 2^64: it is set then. */
+    (void) !::write(fd(), &one, sizeof one);
+}
+
+void
+WakeEvent::clear() const noexcept
+{
+    uint64_t count;
+    (void) !::read(fd(), &count, sizeof count);
 }
 
 Mapping::~Mapping()

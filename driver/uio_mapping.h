@@ -40,6 +40,26 @@ private:
     int fd_ = -1;
 };
 
+/* What ends a wait in poll() from another thread. */
+class WakeEvent {
+public:
+    /* `path`: the device, for the error. */
+    static Result<WakeEvent> create(const std::string &path);
+
+    /* For poll(): readable once wake() was called. */
+    int
+    fd() const noexcept
+    {
+        return fd_.get();
+    }
+    void wake() const noexcept;
+    void clear() const noexcept;
+
+private:
+    explicit WakeEvent(FileDescriptor fd) : fd_(std::move(fd)) {}
+    FileDescriptor fd_;
+};
+
 /* A shared mapping, unmapped when dropped. */
 class Mapping {
 public:

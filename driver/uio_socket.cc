@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -46,7 +45,7 @@ protocol_error(const std::string &path, const std::string &what)
 
 class UioSocket final : public Uio {
 public:
-    UioSocket(FileDescriptor socket, FileDescriptor wake)
+    UioSocket(FileDescriptor socket, WakeEvent wake)
         : socket_(std::move(socket)), wake_(std::move(wake))
     {
     }
@@ -62,8 +61,7 @@ public:
     void
     wake() noexcept override
     {
-        uint64_t one = 1;
-        (void) !::write(wake_.get(), &one, sizeof one);
+        wake_.wake();
     }
     void
     irq_control(bool unmask) noexcept override
@@ -78,7 +76,7 @@ private:
     Status check_seals(int fd, uint64_t size, const std::string &path);
 
     FileDescriptor socket_;
-    FileDescriptor wake_;
+    WakeEvent wake_;
     FileDescriptor interrupt_;
     std::array<FileDescriptor, kReplyFds> fds_;
     std::array<Mapping, wire::kUioMaps> maps_;
@@ -191,22 +189,22 @@ UioSocket::wait(Clock::time_point deadline)
         return Event::kRemoved;
     }
     pollfd fds[] = {{socket_.get(), POLLIN, 0},
-                    {wake_.get(), POLLIN, 0},
+                    {wake_.fd(), POLLIN, 0},
                     {interrupt_.get(), POLLIN, 0}};
     int n = ::poll(fds, 3, poll_timeout(deadline));
     if (n <= 0) {
         return Event::kTimeout;
     }
-    uint64_t count;
     if (fds[0].revents) {
         /* A rescind, or the host died: nothing else comes this way. */
         removed_ = true;
         return Event::kRemoved;
     }
     if (fds[1].revents) {
-        (void) !::read(wake_.get(), &count, sizeof count);
+        wake_.clear();
         return Event::kWoken;
     }
+    uint64_t count;
     if ((fds[2].revents & POLLERR) ||
         ::read(interrupt_.get(), &count, sizeof count) != sizeof count) {
         removed_ = true;
@@ -258,12 +256,12 @@ open_uio_socket(const DeviceInfo &info)
     if (!socket) {
         return socket.error();
     }
-    FileDescriptor wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    auto wake = WakeEvent::create(info.device_path);
     if (!wake) {
-        return system_error(info.device_path, "got no eventfd");
+        return wake.error();
     }
     auto uio =
-        std::make_unique<UioSocket>(std::move(*socket), std::move(wake));
+        std::make_unique<UioSocket>(std::move(*socket), std::move(*wake));
     if (Status status = uio->say_hello(info); !status) {
         return status.error();
     }

@@ -291,9 +291,10 @@ netdev_netvsc_reconfigure(struct netdev *netdev)
 {
     struct netdev_netvsc *dev = netdev_netvsc_cast(netdev);
 
-    netvsc_port_reconfigure(dev->port, dev->requested_n_txq);
+    unsigned int n_txq = netvsc_port_reconfigure(dev->port,
+                                                 dev->requested_n_txq);
     netdev->n_rxq = netvsc_port_n_rxq(dev->port);
-    netvsc_set_n_txq_locks(dev, dev->requested_n_txq);
+    netvsc_set_n_txq_locks(dev, n_txq);
     netvsc_set_n_pools(dev, netdev->n_rxq);
     netdev_change_seq_changed(netdev);
     return 0;

@@ -38,7 +38,7 @@ struct dp_packet *netvsc_pool_new_packet(struct netvsc_pool *, size_t size);
 /* Deletes all packets of the batch, those of a pool together. */
 void netvsc_packets_delete(struct dp_packet_batch *);
 
-/* For netdev-netvsc/show: "2048 frames, 2016 free, ...".  Any thread. */
+/* For netdev-netvsc/show: "2016 of 2048 free, ...".  Any thread. */
 void netvsc_pool_format(const struct netvsc_pool *, struct ds *);
 
 #endif /* netdev-netvsc-pool.h */

@@ -2,6 +2,8 @@
 
 #include "lib/netdev-netvsc.h"
 
+#include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <vector>
 
@@ -17,6 +19,10 @@ struct netvsc_port {
 };
 
 namespace {
+
+/* How long the end of the process waits for the host: a goodbye takes it
+ * milliseconds, and systemd's patience is 90 s. */
+constexpr std::chrono::seconds kExitPatience{5};
 
 /* Never destroyed: ovs-vswitchd ends by exit() while devices' threads run. */
 PortTable *table;
@@ -41,6 +47,9 @@ void
 netvsc_set_glue(const netvsc_glue *glue)
 {
     table = new PortTable(*glue, Device::claim);
+    /* A switch that deleted its ports and ends leaves the goodbyes to the
+     * host half said, unless it waits for them. */
+    (void) std::atexit([] { (void) Device::wait_closed(kExitPatience); });
 }
 
 bool
@@ -102,10 +111,10 @@ netvsc_port_set_mtu(netvsc_port *port, int mtu)
     return status ? 0 : status.error().code;
 }
 
-void
+unsigned int
 netvsc_port_reconfigure(netvsc_port *port, unsigned int n_txq)
 {
-    port->port.reconfigure(n_txq);
+    return port->port.reconfigure(n_txq);
 }
 
 unsigned int

@@ -80,8 +80,10 @@ void netvsc_port_get_options(const struct netvsc_port *, netvsc_pair_func *,
 int netvsc_port_set_mtu(struct netvsc_port *, int mtu);
 
 /* For netdev_reconfigure(): swaps in the session that is ready now, if there
- * is one, with `n_txq` transmit queues.  No thread is in the data path. */
-void netvsc_port_reconfigure(struct netvsc_port *, unsigned int n_txq);
+ * is one, with `n_txq` transmit queues, or as many as its send sections
+ * allow.  Returns how many.  No thread is in the data path. */
+unsigned int netvsc_port_reconfigure(struct netvsc_port *,
+                                     unsigned int n_txq);
 unsigned int netvsc_port_n_rxq(const struct netvsc_port *);
 
 /* NULL while there is no session.  The port counts the open queues: who has

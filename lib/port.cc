@@ -5,15 +5,13 @@
 
 #include <errno.h>
 
+#include "driver/ethernet.h"
 #include "driver/session.h"
 #include "driver/sysfs.h"
 
 namespace netvsc::provider {
 
 namespace {
-
-/* The smallest MTU that IPv4 knows (RFC 791), and Linux's smallest. */
-constexpr int kMinMtu = 68;
 
 /* OVS writes a status into its database only if it differs from what the
  * database said last; of what OVS itself has just written, it has not heard
@@ -80,11 +78,7 @@ PortTable::diagnose(const Guid &device)
     std::lock_guard lock(lock_);
     for (Port *port : ports_) {
         if (port->has_device(device) && !port->is_gone()) {
-            return Error{EBUSY, "Network device " + device.str() +
-                                    " is in use by port " + port->name_ +
-                                    ": name another one in "
-                                    "options:vmbus-device, or delete port " +
-                                    port->name_ + "."};
+            return device_in_use(device, port->name_);
         }
     }
     return std::nullopt;
@@ -197,7 +191,7 @@ Port::set_mtu(int mtu)
     }
     DeviceStatus status = device_ ? device_->status() : DeviceStatus{};
     bool limited = status.max_mtu != 0;
-    if (mtu < kMinMtu ||
+    if (mtu < static_cast<int64_t>(kMinMtu) ||
         (limited && mtu > static_cast<int64_t>(status.max_mtu))) {
         Error error = {EINVAL,
                        "MTU " + std::to_string(mtu) +
@@ -220,7 +214,7 @@ Port::set_mtu(int mtu)
     return ok();
 }
 
-void
+unsigned
 Port::reconfigure(unsigned n_txq)
 {
     std::lock_guard lock(lock_);
@@ -232,6 +226,7 @@ Port::reconfigure(unsigned n_txq)
     }
     n_txq_ = n_txq;
     session_ = device_ ? device_->adopt_session(n_txq) : nullptr;
+    return session_ ? session_->n_txq() : n_txq;
 }
 
 unsigned

@@ -73,7 +73,7 @@ public:
     Status set_options(std::span<const Option> options);
     Pairs options() const;
     Status set_mtu(int mtu);
-    void reconfigure(unsigned n_txq);
+    unsigned reconfigure(unsigned n_txq);
     unsigned n_rxq() const;
     RxQueue *open_rxq(unsigned queue);
     void close_rxq();

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <numeric>
 
+#include "driver/ethernet.h"
 #include "driver/sysfs.h"
 
 namespace netvsc::provider {
@@ -13,9 +14,6 @@ namespace netvsc::provider {
 static_assert(kSizeBinLimits.size() == NETVSC_SIZE_BINS);
 
 namespace {
-
-/* Ethernet's header and one 802.1Q tag: what an MTU leaves out. */
-constexpr uint32_t kFrameOverhead = 14 + 4;
 
 /* RFC 2863's ethernetCsmacd. */
 constexpr char kIfType[] = "6";
@@ -235,7 +233,7 @@ status_pairs(const PortView &port)
         {"n_rxq", number(s.n_rxq)},
         {"max_rx_queues", number(s.max_rx_queues)},
         {"max_mtu", number(s.max_mtu)},
-        {"max_rx_pktlen", number(s.mtu + kFrameOverhead)},
+        {"max_rx_pktlen", number(s.mtu + kEthernetHeader + kVlanTag)},
         {"receive_sections", number(s.receive_suballocs)},
         {"receive_section_size", number(s.receive_suballoc_size)},
         {"send_sections", number(s.send_sections)},

@@ -33,7 +33,8 @@ check-programs: all-am $(check_PROGRAMS) $(check_SCRIPTS)
 # `make check` and one target for each group of suites in tests/run.
 RUN_TESTS = $(PYTHON3) $(srcdir)/tests/run \
 	--source=$(abs_top_srcdir) --build=$(abs_top_builddir) \
-	UNIT_TESTS='$(UNIT_TESTS)' TSAN_TESTS='$(TSAN_TESTS)' \
+	UNIT_TESTS='$(UNIT_TESTS)' OVS_UNIT_TESTS='$(OVS_UNIT_TESTS)' \
+	TSAN_TESTS='$(TSAN_TESTS)' \
 	OVS_SRC='$(OVS_SRC)' OVS_BUILD='$(OVS_BUILD)' \
 	TESTSUITEFLAGS='$(TESTSUITEFLAGS)'
 

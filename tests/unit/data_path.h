@@ -26,6 +26,17 @@ inline constexpr uint32_t kBuffer = 64 * wire::kPageSize; /* Receive. */
 inline constexpr uint32_t kSection = 1024;
 inline constexpr uint32_t kRelid = 15;
 
+/* Takes a section and gives it to the host. */
+inline std::optional<uint32_t>
+send_off(SendSections *sections)
+{
+    auto index = sections->take(0);
+    if (index) {
+        sections->give(*index);
+    }
+    return index;
+}
+
 class DataPath : public testing::Test {
 protected:
     explicit DataPath(const MapSizes &sizes = {})

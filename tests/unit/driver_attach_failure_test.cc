@@ -298,8 +298,6 @@ TEST(AttachReplyTest, WithImpossibleReceiveSectionsIsRefused)
                                {2, 0, 2048, 100},
                                {~0u, 0, 2048, 100},
                                {1, 8, 2048, 100},
-                               {1, 0, 0, 100},
-                               {1, 0, 67, 100},
                                {1, 0, 2048, 0},
                                {1, 0, 2048, 513},
                                {1, 0, (1 << 20) + 1, 1},
@@ -314,6 +312,19 @@ TEST(AttachReplyTest, WithImpossibleReceiveSectionsIsRefused)
         });
         EXPECT_EQ(error.code, EPROTO) << bad.size << " x " << bad.count;
         EXPECT_THAT(error.message, HasSubstr("sections outside the buffer"));
+    }
+}
+
+TEST(AttachReplyTest, WithReceiveSectionsTooSmallForRepliesIsRefused)
+{
+    for (uint32_t size : {0u, 67u, 68u, 255u}) {
+        Error error = attach_with("RECV_BUF", [&](Reply *reply) {
+            reply->completion = nvsp_message({102, 1, 1, 0, size, 100, 0});
+        });
+        EXPECT_EQ(error.code, EPROTO) << size;
+        EXPECT_THAT(error.message,
+                    HasSubstr("sections of " + std::to_string(size) +
+                              " bytes, too small"));
     }
 }
 

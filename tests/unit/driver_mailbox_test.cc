@@ -187,7 +187,7 @@ TEST_F(ControlMailboxTest, KeepsIndicationsInOrderWithoutBeingAsked)
         mailbox.deliver_rndis(rndis_message({7, 0, kDisconnect, 0, 0})));
     EXPECT_TRUE(
         mailbox.deliver_rndis(rndis_message({7, 0, kSpeed, 4, 12, 100000})));
-    EXPECT_EQ(uio.wakes(), 2u);
+    EXPECT_EQ(uio.wakes(), 1u) << "for as many as wait";
     auto first = mailbox.take_indication();
     ASSERT_TRUE(first);
     EXPECT_EQ(first->status, kDisconnect);
@@ -198,6 +198,8 @@ TEST_F(ControlMailboxTest, KeepsIndicationsInOrderWithoutBeingAsked)
     EXPECT_TRUE(second->has_value);
     EXPECT_EQ(second->value, 100000u);
     EXPECT_FALSE(mailbox.take_indication());
+    EXPECT_TRUE(mailbox.deliver_rndis(rndis_message({7, 0, kConnect, 0, 0})));
+    EXPECT_EQ(uio.wakes(), 2u);
 }
 
 TEST_F(ControlMailboxTest, AnIndicationIsNoReply)

@@ -287,7 +287,7 @@ TEST_F(RxHostileTest, ATransferHalfTakenWaitsForItsRoom)
 TEST_F(RxHostileTest, CompletionsOfTheHostAreReadWithoutRoom)
 {
     fill_out(8);
-    ASSERT_EQ(sections.take(0), 1u);
+    ASSERT_EQ(send_off(&sections), 1u);
     complete(data_id(1));
     EXPECT_THAT(poll(), IsEmpty());
     EXPECT_EQ(sections.in_use(), 0u);

@@ -227,19 +227,19 @@ TEST_F(RxQueueTest, SignalsTheHostThatWaitsForRoom)
 
 TEST_F(RxQueueTest, ACompletionGivesTheSectionBack)
 {
-    ASSERT_EQ(sections.take(0), 1u);
-    ASSERT_EQ(sections.take(0), 2u);
+    ASSERT_EQ(send_off(&sections), 1u);
+    ASSERT_EQ(send_off(&sections), 2u);
     complete(data_id(1));
     EXPECT_THAT(poll(), IsEmpty());
     EXPECT_EQ(sections.in_use(), 1u);
-    EXPECT_EQ(sections.take(0), 1u);
+    EXPECT_EQ(send_off(&sections), 1u);
     EXPECT_EQ(all_malformed(), 0u);
     EXPECT_EQ(out.used(), 0u);
 }
 
 TEST_F(RxQueueTest, ADuplicateCompletionIsRefused)
 {
-    ASSERT_EQ(sections.take(0), 1u);
+    ASSERT_EQ(send_off(&sections), 1u);
     complete(data_id(1));
     complete(data_id(1));
     poll();
@@ -249,7 +249,7 @@ TEST_F(RxQueueTest, ADuplicateCompletionIsRefused)
 
 TEST_F(RxQueueTest, IdsThatAreNotOutstandingAreRefused)
 {
-    ASSERT_EQ(sections.take(0), 1u);
+    ASSERT_EQ(send_off(&sections), 1u);
     std::vector<uint64_t> ids = {0,
                                  1,
                                  UINT64_MAX,
@@ -289,7 +289,7 @@ TEST_F(RxQueueTest, TheControlSectionComesBackUnderItsOwnKindOnly)
 
 TEST_F(RxQueueTest, AFailedSendIsCountedAndItsSectionFreed)
 {
-    ASSERT_EQ(sections.take(0), 1u);
+    ASSERT_EQ(send_off(&sections), 1u);
     complete(data_id(1), 2);
     poll();
     EXPECT_EQ(statistics().tx_failed, 1u);
@@ -299,8 +299,8 @@ TEST_F(RxQueueTest, AFailedSendIsCountedAndItsSectionFreed)
 
 TEST_F(RxQueueTest, ACompletionOfTheWrongTypeFreesTheSectionAllTheSame)
 {
-    ASSERT_EQ(sections.take(0), 1u);
-    ASSERT_EQ(sections.take(0), 2u);
+    ASSERT_EQ(send_off(&sections), 1u);
+    ASSERT_EQ(send_off(&sections), 2u);
     in.write(completion_packet(data_id(1), nvsp_message({107, 1})));
     in.write(completion_packet(data_id(2), {})); /* Empty. */
     poll();
@@ -476,7 +476,7 @@ TEST_F(RxQueueTest, DiscardGoesOnWhereThePollerStopped)
 TEST_F(RxQueueTest, HarvestTakesCompletionsUpToTheFirstTransfer)
 {
     for (uint32_t i = 1; i <= 3; i++) {
-        ASSERT_EQ(sections.take(0), i);
+        ASSERT_EQ(send_off(&sections), i);
     }
     complete(data_id(1));
     in.write(inband_packet(nvsp_message({128, 0, 0})));
@@ -496,7 +496,7 @@ TEST_F(RxQueueTest, HarvestTakesCompletionsUpToTheFirstTransfer)
 
 TEST_F(RxQueueTest, HarvestStopsAtAMalformedTransferToo)
 {
-    ASSERT_EQ(sections.take(0), 1u);
+    ASSERT_EQ(send_off(&sections), 1u);
     in.write(transfer_packet(9, {}));
     complete(data_id(1));
     rxq.harvest();
@@ -526,8 +526,8 @@ TEST_F(RxQueueTest, HarvestHandlesABoundedNumberOfPackets)
 
 TEST_F(RxQueueTest, ReadControlTakesEverythingUpToTheFirstFrame)
 {
-    ASSERT_EQ(sections.take(0), 1u);
-    ASSERT_EQ(sections.take(0), 2u);
+    ASSERT_EQ(send_off(&sections), 1u);
+    ASSERT_EQ(send_off(&sections), 2u);
     mailbox.expect_rndis(0x80000005, 9);
     Bytes reply = rndis_message({0x80000005, 0, 9, 0});
     complete(data_id(1));
@@ -574,6 +574,24 @@ TEST_F(RxQueueTest, ReadControlWaitsForRoomAndForHalfTakenTransfers)
     rxq.read_control();
     EXPECT_EQ(in.get(kReadIndex), here);
     EXPECT_EQ(poll().size(), 8u);
+}
+
+/* No real control packet has more than one range; a host that sends the
+ * longest possible must not keep the control thread. */
+TEST_F(RxQueueTest, ReadControlTakesABoundedNumberOfRanges)
+{
+    mailbox.expect_rndis(0x80000005, 9);
+    std::vector<Range> ranges(kMaxRangesPerPoll, Range{8, 0});
+    Bytes reply = rndis_message({0x80000005, 0, 9, 0});
+    ranges.push_back(store(1, reply));
+    in.write(transfer_packet(4, ranges, kControl));
+    rxq.read_control();
+    EXPECT_EQ(malformed(Malformed::kReply), kMaxRangesPerPoll);
+    EXPECT_FALSE(mailbox.take_rndis());
+    EXPECT_EQ(completed(2), std::vector<uint64_t>{});
+    rxq.read_control();
+    EXPECT_EQ(mailbox.take_rndis(), reply);
+    EXPECT_EQ(completed(2), std::vector<uint64_t>{4});
 }
 
 TEST_F(RxQueueTest, UnmaskTellsThatPacketsWait)

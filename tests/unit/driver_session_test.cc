@@ -21,6 +21,27 @@ using testing::HasSubstr;
 /* --- Filter and detach (D.9) ----------------------------------------------
  */
 
+TEST(DetachTest, WaitsForTheLastFrames)
+{
+    Attach attach;
+    attach.host.data_delay = 3;
+    ASSERT_TRUE(attach.run()) << attach.error.message;
+    attach.session->set_txqs(1);
+    Bytes bytes = make_frame(60);
+    netvsc_tx_frame frame = {bytes.data(), 60};
+    ASSERT_EQ(attach.session->txq(0).send(std::span(&frame, 1)), 1u);
+    attach.host.edit = [&](const std::string &name, Reply *) {
+        if (name == "HALT") {
+            /* The HALT's own. */
+            EXPECT_EQ(attach.session->send_sections_in_use(), 1u);
+        }
+    };
+    Status detached = attach.session->detach();
+    ASSERT_TRUE(detached) << detached.error().message;
+    EXPECT_EQ(attach.host.data.size(), 1u);
+    attach.expect_clean();
+}
+
 TEST(DetachTest, ClearsTheFilterHaltsAndRevokesInThatOrder)
 {
     Attach attach;

@@ -73,12 +73,19 @@ ScriptedHost::signalled()
 void
 ScriptedHost::run()
 {
-    if (!signalled()) {
+    bool signal = signalled();
+    if (!signal && late_.empty()) {
         return;
     }
-    while (auto packet = out.read()) {
+    while (auto packet = signal ? out.read() : std::nullopt) {
         handle(*packet);
     }
+    for (Late &late : late_) {
+        if (late.runs-- == 0) {
+            in.write(completion_packet(late.id, nvsp_message({108, 1})));
+        }
+    }
+    std::erase_if(late_, [](const Late &late) { return late.runs == ~0u; });
     if (in.used() != 0 && in.get(kInterruptMask) == 0) {
         uio_->interrupt();
     }
@@ -177,7 +184,7 @@ ScriptedHost::handle_rndis(uint64_t id, const Bytes &payload)
     reply.completion = nvsp_message({108, 1});
     if (get32(payload, 4) == 0) {
         data.push_back(message);
-        in.write(completion_packet(id, reply.completion));
+        late_.push_back({id, data_delay});
         return;
     }
     expect(get32(message, 4) == size, "control message of another length");

@@ -37,6 +37,7 @@ public:
     uint32_t newest_version = 0x60001;
     uint32_t suballoc_size = 2048, suballocs = 100;
     uint32_t section_size = 4096;
+    unsigned data_delay = 0; /* Runs before a data message is completed. */
     /* Answers to queries; other OIDs are not supported. */
     std::map<uint32_t, Bytes> values;
     /* Changes the reply to the request of this name, as in `log`. */
@@ -49,7 +50,8 @@ public:
     std::vector<std::string> log;
     /* The bytes: NVSP payloads, and for RNDIS the message itself. */
     std::vector<Bytes> requests;
-    /* Data messages: the bytes in their section; completed at once. */
+    /* Data messages: the bytes in their section; completed after data_delay.
+     */
     std::vector<Bytes> data;
     std::vector<uint64_t> returned;  /* Receive completions: ids. */
     std::vector<uint64_t> ids;       /* Of the packets with a completion. */
@@ -72,6 +74,11 @@ private:
     FakeUio *uio_;
     std::optional<uint32_t> monitor_id_;
     unsigned next_suballoc_ = 0;
+    struct Late {
+        uint64_t id;
+        unsigned runs;
+    };
+    std::vector<Late> late_;
 };
 
 /* A 32-bit answer. */

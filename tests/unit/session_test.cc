@@ -17,6 +17,8 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "driver/device.h"
 #include "driver/session.h"
@@ -75,6 +77,12 @@ public:
     device()
     {
         return *device_;
+    }
+    unsigned
+    n_txq()
+    {
+        std::lock_guard lock(session_lock_);
+        return session_ ? session_->n_txq() : 0;
     }
 
     void
@@ -290,6 +298,11 @@ protected:
     std::unique_ptr<host::Machine> machine_;
 };
 
+class FewSections : public Sessions {
+protected:
+    FewSections() { extra_ = "send-buffer=12K,section-size=6144"; }
+};
+
 /* Sends frames of every kind of size one way; they come in order, whole.  A
  * window keeps the wire between the NICs from dropping. */
 void
@@ -397,6 +410,74 @@ TEST_F(Sessions, ADeletedPortCanComeBackAtOnce)
     }
     decode("--require-clean");
 }
+
+/* A port that takes the place of another sees nothing of it. */
+TEST_F(Sessions, APortThatReplacesAnotherStartsClean)
+{
+    for (unsigned i = 0; i < 20; i++) {
+        {
+            Port old(kLeft, "old");
+            /* Every other one is deleted while the device attaches. */
+            if (i % 2) {
+                ASSERT_TRUE(old.wait_carrier(true));
+                ASSERT_TRUE(old.send({make_frame(i, 60)}));
+            }
+        }
+        Port left(kLeft, "left");
+        EXPECT_EQ(left.device().statistics().tx_packets, 0u);
+        EXPECT_EQ(left.device().status().sessions, 0u);
+        std::string error;
+        ASSERT_TRUE(left.wait([&] {
+            DeviceStatus status = left.device().status();
+            error += status.error;
+            return status.link_up;
+        }));
+        EXPECT_EQ(error, "");
+        EXPECT_EQ(left.device().status().sessions, 1u);
+        EXPECT_EQ(left.device().status().link_resets, 0u);
+    }
+}
+
+TEST_F(FewSections, EveryTransmitQueueHasOne)
+{
+    Port left(kLeft, "left"), right(kRight, "right");
+    ASSERT_TRUE(left.wait_carrier(true) && right.wait_carrier(true));
+    EXPECT_EQ(left.device().status().send_sections, 2u);
+    EXPECT_EQ(left.n_txq(), 1u) << "of two that were asked for";
+    exchange(left, right, 100);
+}
+
+#if !defined __SANITIZE_ADDRESS__ && !defined __SANITIZE_THREAD__
+TEST_F(Sessions, AThreadThatCannotStartIsAnError)
+{
+    auto claim = [] {
+        /* Room for small allocations, not for a thread's stack. */
+        size_t pages = 0;
+        std::ifstream("/proc/self/statm") >> pages;
+        rlimit limit = {(pages + 512) * wire::kPageSize, RLIM_INFINITY};
+        ::setrlimit(RLIMIT_AS, &limit);
+        /* The stacks of threads that ended are kept for new ones. */
+        try {
+            for (;;) {
+                std::thread([] { ::pause(); }).detach();
+            }
+        } catch (const std::system_error &) {
+        }
+        DeviceRequest request;
+        for (int i = 0; i < 2; i++) { /* Nothing is left of the first. */
+            auto device =
+                Device::claim(*Guid::parse(kLeft), "p", request, nullptr);
+            std::fputs(device ? "claimed" : device.error().message.c_str(),
+                       stderr);
+        }
+        ::_exit(0);
+    };
+    std::string sentence = "The control thread of network device .* did not "
+                           "start .*: raise the limits";
+    EXPECT_EXIT(claim(), testing::ExitedWithCode(0),
+                sentence + ".*" + sentence);
+}
+#endif
 
 TEST_F(Sessions, LinkEventsReachThePort)
 {
