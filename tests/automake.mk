@@ -2,6 +2,7 @@ EXTRA_DIST += \
 	tests/autotests \
 	tests/demo \
 	tests/fresh.sh \
+	tests/lab.py \
 	tests/private \
 	tests/restart \
 	tests/run \
