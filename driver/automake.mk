@@ -22,6 +22,8 @@ driver_libnetvsc_la_SOURCES = \
 	driver/rndis_control.cc \
 	driver/rndis_packet.cc \
 	driver/rndis_packet.h \
+	driver/rndis_shape.cc \
+	driver/rndis_shape.h \
 	driver/rx_queue.cc \
 	driver/rx_queue.h \
 	driver/send_sections.cc \

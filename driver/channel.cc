@@ -33,22 +33,6 @@ HostSignal::signal() noexcept
     }
 }
 
-CompletionPacket
-make_receive_completion(uint64_t trans_id, uint32_t status)
-{
-    struct {
-        wire::PacketDescriptor desc;
-        wire::nvsp::SendRndisPacketComplete message;
-    } packet = {};
-    packet.desc.type = wire::kPacketCompletion;
-    packet.desc.offset8 = sizeof packet.desc / wire::kRingUnit;
-    packet.desc.len8 = sizeof packet / wire::kRingUnit;
-    packet.desc.trans_id = trans_id;
-    packet.message.type = wire::nvsp::kSendRndisPacketComplete;
-    packet.message.status = status;
-    return std::bit_cast<CompletionPacket>(packet);
-}
-
 Channel::Channel(std::span<uint8_t> rings, HostSignal signal)
     : out_(rings.first(rings.size() / 2)), signal_(signal),
       in_(rings.last(rings.size() / 2))

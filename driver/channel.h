@@ -12,6 +12,7 @@
 #include <cstring>
 #include <mutex>
 #include <span>
+#include <type_traits>
 
 #include "driver/counter.h"
 #include "driver/ring.h"
@@ -64,7 +65,21 @@ make_nvsp_packet(const Message &message, uint64_t trans_id, bool completion)
 
 /* Answers the transfer-pages packet `trans_id`: its sub-allocations are the
  * host's again. */
-CompletionPacket make_receive_completion(uint64_t trans_id, uint32_t status);
+inline CompletionPacket
+make_receive_completion(uint64_t trans_id, uint32_t status)
+{
+    struct {
+        wire::PacketDescriptor desc;
+        wire::nvsp::SendRndisPacketComplete message;
+    } packet = {};
+    packet.desc.type = wire::kPacketCompletion;
+    packet.desc.offset8 = sizeof packet.desc / wire::kRingUnit;
+    packet.desc.len8 = sizeof packet / wire::kRingUnit;
+    packet.desc.trans_id = trans_id;
+    packet.message.type = wire::nvsp::kSendRndisPacketComplete;
+    packet.message.status = status;
+    return std::bit_cast<CompletionPacket>(packet);
+}
 
 /* Ring packets that one poll takes at the most, so that a host which refills
  * as fast as we drain cannot keep a PMD thread (peers.md 4b). */
@@ -84,32 +99,37 @@ public:
     /* `rings`: both rings of the channel, each half of it. */
     Channel(std::span<uint8_t> rings, HostSignal signal);
 
-    /* Sends packets in order as far as they fit beside `keep_free` bytes,
-     * with one publication and at most one signal.  Returns how many, and
-     * tells `going` before the host can see the first of them. */
-    template <size_t Words, typename Going>
+    /* Sends up to `n` packets in order as far as they fit beside `keep_free`
+     * bytes, with one publication and at most one signal.  `make(i)` gives
+     * the words of packet i.  Returns how many, and tells `going` before the
+     * host can see the first of them. */
+    template <typename Make, typename Going>
     [[nodiscard]] unsigned
-    send(std::span<const std::array<uint64_t, Words>> packets,
-         uint32_t keep_free, Going going) noexcept
+    send(unsigned n, uint32_t keep_free, Make make, Going going) noexcept
     {
-        constexpr uint32_t kBytes = Words * 8 + wire::kTrailerSize;
+        using Words = std::remove_cvref_t<decltype(make(0u))>;
+        constexpr uint32_t kBytes = sizeof(Words) + wire::kTrailerSize;
         std::lock_guard lock(out_lock_);
-        unsigned n = 0;
-        while (n < packets.size() && out_.fits(kBytes, keep_free)) {
-            out_.put(packets[n++]);
+        unsigned sent = 0;
+        while (sent < n && out_.fits(kBytes, keep_free)) {
+            const Words &words = make(sent++);
+            out_.put(std::span(words));
         }
-        going(n);
+        going(sent);
         if (out_.publish()) {
             signal_host();
         }
-        return n;
+        return sent;
     }
     template <size_t Words>
     [[nodiscard]] unsigned
     send(std::span<const std::array<uint64_t, Words>> packets,
          uint32_t keep_free) noexcept
     {
-        return send(packets, keep_free, [](unsigned) {});
+        return send(
+            static_cast<unsigned>(packets.size()),
+            keep_free, [&](unsigned i) -> const auto & { return packets[i]; },
+            [](unsigned) {});
     }
 
     /* How many receive completions fit now.  Nobody else uses that room

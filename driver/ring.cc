@@ -40,32 +40,13 @@ RingReader::refresh() noexcept
     return read_ != write_;
 }
 
-RingReader::Next
-RingReader::load(RingPacket *packet) noexcept
-{
-    uint64_t words[2] = {load_word(read_), 0};
-    packet->start = read_;
-    words[1] = word(*packet, 1);
-    std::memcpy(&packet->desc, words, sizeof packet->desc);
-
-    uint32_t length = packet->desc.len8 * wire::kRingUnit;
-    uint32_t available = bytes_between(read_, write_, size_);
-    if (length < sizeof packet->desc ||
-        length + wire::kTrailerSize > available) {
-        /* Where the next packet starts is unknown from here on. */
-        broken_ = true;
-        write_ = read_;
-        return Next::kBroken;
-    }
-    return Next::kPacket;
-}
-
 void
 RingReader::copy(const RingPacket &packet, uint32_t first,
                  std::span<uint64_t> to) const noexcept
 {
+    Words from = words(packet);
     for (uint64_t &value : to) {
-        value = word(packet, first++);
+        value = from[first++];
     }
 }
 
@@ -138,15 +119,22 @@ RingWriter::refresh() noexcept
     free_ = size_ - bytes_between(read, write_, size_);
 }
 
+/* At the end of the ring, where it goes on at its start. */
 void
-RingWriter::put(std::span<const uint64_t> packet) noexcept
+RingWriter::put_around(std::span<const uint64_t> packet,
+                       uint64_t trailer) noexcept
 {
-    uint64_t start = write_;
-    for (uint64_t value : packet) {
-        put_word(value);
+    auto put_word = [&](uint64_t word) {
+        std::memcpy(data_ + write_, &word, sizeof word);
+        write_ += wire::kRingUnit;
+        if (write_ == size_) {
+            write_ = 0;
+        }
+    };
+    for (uint64_t word : packet) {
+        put_word(word);
     }
-    put_word(start << wire::kTrailerOffsetShift);
-    free_ -= static_cast<uint32_t>(packet.size_bytes()) + wire::kTrailerSize;
+    put_word(trailer);
 }
 
 bool

@@ -10,7 +10,9 @@
 
 #pragma once
 
+#include <array>
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -75,8 +77,8 @@ private:
 
 /* A packet of the inbound ring: a private copy of its descriptor. */
 struct RingPacket {
-    wire::PacketDescriptor desc;
-    uint32_t start; /* In the data area. */
+    wire::PacketDescriptor desc{};
+    uint32_t start = 0; /* In the data area. */
 
     uint32_t
     words() const noexcept
@@ -120,16 +122,35 @@ public:
         return load(packet);
     }
 
-    /* Word `i` (8 bytes) of a packet, loaded once.  The caller has checked
-     * `i` against packet.words(). */
-    [[nodiscard]] uint64_t
-    word(const RingPacket &packet, uint32_t i) const noexcept
-    {
-        uint32_t at = packet.start + i * wire::kRingUnit;
-        if (at >= size_) {
-            at -= size_;
+    /* The words (8 bytes) of a packet; each call loads one, once.  The
+     * caller has checked the number against packet.words(). */
+    class Words {
+    public:
+        uint64_t
+        operator[](uint32_t i) const noexcept
+        {
+            uint32_t at = start_ + i * wire::kRingUnit;
+            if (at >= size_) {
+                at -= size_;
+            }
+            return std::atomic_ref(*reinterpret_cast<uint64_t *>(data_ + at))
+                .load(std::memory_order_relaxed);
         }
-        return load_word(at);
+
+    private:
+        friend class RingReader;
+        Words(uint8_t *data, uint32_t size, uint32_t start)
+            : data_(data), size_(size), start_(start)
+        {
+        }
+        uint8_t *data_;
+        uint32_t size_;
+        uint32_t start_;
+    };
+    [[nodiscard]] Words
+    words(const RingPacket &packet) const noexcept
+    {
+        return {data_, size_, packet.start};
     }
 
     /* Copies words [first, first + to.size()) of a packet. */
@@ -169,12 +190,24 @@ public:
 
 private:
     [[nodiscard]] bool refresh() noexcept;
-    [[nodiscard]] Next load(RingPacket *packet) noexcept;
-    uint64_t
-    load_word(uint32_t at) const noexcept
+    [[nodiscard]] Next
+    load(RingPacket *packet) noexcept
     {
-        return std::atomic_ref(*reinterpret_cast<uint64_t *>(data_ + at))
-            .load(std::memory_order_relaxed);
+        packet->start = read_;
+        Words words(data_, size_, read_);
+        packet->desc = std::bit_cast<wire::PacketDescriptor>(
+            std::array{words[0], words[1]});
+        uint32_t length = packet->desc.len8 * wire::kRingUnit;
+        uint32_t available =
+            write_ >= read_ ? write_ - read_ : size_ - (read_ - write_);
+        if (length < sizeof packet->desc ||
+            length + wire::kTrailerSize > available) [[unlikely]] {
+            /* Where the next packet starts is unknown from here on. */
+            broken_ = true;
+            write_ = read_;
+            return Next::kBroken;
+        }
+        return Next::kPacket;
     }
 
     RingControlPage control_;
@@ -215,7 +248,21 @@ public:
 
     /* Writes one packet (whole words, descriptor first) and its trailer.
      * The caller has asked fits(). */
-    void put(std::span<const uint64_t> packet) noexcept;
+    template <size_t Extent>
+    void
+    put(std::span<const uint64_t, Extent> packet) noexcept
+    {
+        uint64_t trailer = uint64_t{write_} << wire::kTrailerOffsetShift;
+        auto bytes = static_cast<uint32_t>(packet.size_bytes());
+        free_ -= bytes + wire::kTrailerSize;
+        if (size_ - write_ > bytes + wire::kTrailerSize) [[likely]] {
+            std::memcpy(data_ + write_, packet.data(), bytes);
+            std::memcpy(data_ + write_ + bytes, &trailer, sizeof trailer);
+            write_ += bytes + wire::kTrailerSize;
+        } else {
+            put_around(packet, trailer);
+        }
+    }
 
     /* Shows the host everything written since the last publish(), with one
      * store.  Returns true if the host must be signalled (A.9). */
@@ -237,16 +284,8 @@ public:
 
 private:
     void refresh() noexcept;
-    void
-    put_word(uint64_t value) noexcept
-    {
-        std::atomic_ref(*reinterpret_cast<uint64_t *>(data_ + write_))
-            .store(value, std::memory_order_relaxed);
-        write_ += wire::kRingUnit;
-        if (write_ == size_) {
-            write_ = 0;
-        }
-    }
+    void put_around(std::span<const uint64_t> packet,
+                    uint64_t trailer) noexcept;
 
     RingControlPage control_;
     uint8_t *data_ = nullptr;

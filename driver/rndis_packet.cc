@@ -10,23 +10,10 @@ using namespace wire::rndis;
 
 namespace {
 
-/* OVS's offsets into a packet have 16 bits, and the tag comes back in. */
-constexpr uint32_t kMaxFrame = UINT16_MAX - kVlanTag;
-constexpr uint16_t kTagType = 0x8100; /* 802.1Q */
-
 uint16_t
 read_be16(const uint8_t *at)
 {
     return static_cast<uint16_t>(at[0] << 8 | at[1]);
-}
-
-/* VLAN value of RNDIS (priority, CFI, id from bit 0 on) to TCI (E.7). */
-uint16_t
-vlan_to_tci(uint32_t value)
-{
-    return static_cast<uint16_t>((value & kVlanPriorityMask) << 13 |
-                                 (value & kVlanCfi ? 1u << 12 : 0) |
-                                 (value >> kVlanIdShift & kVlanIdMask));
 }
 
 uint32_t
@@ -36,27 +23,11 @@ tci_to_vlan(uint16_t tci)
            (tci & kVlanIdMask) << kVlanIdShift;
 }
 
-uint16_t
-checksum_flags(uint32_t value)
-{
-    uint16_t flags = 0;
-    if (value & kRxChecksumIpSucceeded) {
-        flags |= NETVSC_RX_IP_GOOD;
-    } else if (value & kRxChecksumIpFailed) {
-        flags |= NETVSC_RX_IP_BAD;
-    }
-    if (value & (kRxChecksumTcpSucceeded | kRxChecksumUdpSucceeded)) {
-        flags |= NETVSC_RX_L4_GOOD;
-    } else if (value & (kRxChecksumTcpFailed | kRxChecksumUdpFailed)) {
-        flags |= NETVSC_RX_L4_BAD;
-    }
-    return flags;
-}
-
-/* Walks the elements in `area`; each must lie in what is left, so that the
- * walk always advances (H.1: Linux does not). */
+/* Walks the elements in `area`, `at` bytes into the message; each must lie
+ * in what is left, so that the walk always advances (H.1: Linux does not). */
 bool
-parse_elements(std::span<const uint8_t> area, netvsc_rx_frame *frame)
+parse_elements(std::span<const uint8_t> area, uint32_t at,
+               netvsc_rx_frame *frame, RndisShape *shape)
 {
     while (!area.empty()) {
         PerPacketInfo32 element;
@@ -72,6 +43,7 @@ parse_elements(std::span<const uint8_t> area, netvsc_rx_frame *frame)
         bool known = element.info.type == kPpiChecksum ||
                      element.info.type == kPpiVlan ||
                      element.info.type == kPpiHashValue;
+        shape->add(at, element.info, known ? at + element.info.offset : 0);
         if (known) {
             uint32_t offset = element.info.offset;
             if (offset < sizeof element.info || size < sizeof element ||
@@ -82,7 +54,7 @@ parse_elements(std::span<const uint8_t> area, netvsc_rx_frame *frame)
                         sizeof element.value);
             switch (element.info.type) {
             case kPpiChecksum:
-                frame->flags |= checksum_flags(element.value);
+                frame->flags |= rx_checksum_flags(element.value);
                 break;
             case kPpiVlan:
                 frame->flags |= NETVSC_RX_VLAN;
@@ -95,6 +67,7 @@ parse_elements(std::span<const uint8_t> area, netvsc_rx_frame *frame)
             }
         }
         area = area.subspan(size);
+        at += size;
     }
     return true;
 }
@@ -111,7 +84,7 @@ inside(uint32_t offset, uint32_t length, uint32_t size)
 
 std::optional<Malformed>
 parse_rndis_packet(std::span<const uint8_t> range, netvsc_fragment *fragment,
-                   netvsc_rx_frame *frame) noexcept
+                   netvsc_rx_frame *frame, RndisShape *shape) noexcept
 {
     Packet packet;
     if (range.size() < sizeof packet) {
@@ -131,15 +104,17 @@ parse_rndis_packet(std::span<const uint8_t> range, netvsc_fragment *fragment,
         return Malformed::kRndisData;
     }
     frame->flags = 0;
+    shape->begin(packet);
     if (packet.ppi_length != 0) {
         if (packet.ppi_offset < kPpiOffset ||
             !inside(packet.ppi_offset, packet.ppi_length, length) ||
             !parse_elements(range.subspan(kOffsetBase + packet.ppi_offset,
                                           packet.ppi_length),
-                            frame)) {
+                            kOffsetBase + packet.ppi_offset, frame, shape)) {
             return Malformed::kRndisPpi;
         }
     }
+    shape->end();
     fragment->data = range.data() + kOffsetBase + packet.data_offset;
     fragment->size = packet.data_length;
     frame->fragments = fragment;
@@ -148,54 +123,28 @@ parse_rndis_packet(std::span<const uint8_t> range, netvsc_fragment *fragment,
     return std::nullopt;
 }
 
-bool
-has_vlan_tag(const netvsc_tx_frame &frame) noexcept
-{
-    return frame.size >= kEthernetHeader + kVlanTag &&
-           read_be16(frame.data + kEthernetAddresses) == kTagType;
-}
-
-uint32_t
-rndis_packet_size(const netvsc_tx_frame &frame, bool vlan) noexcept
-{
-    return vlan ? kTxHeaderSizeVlan + frame.size - kVlanTag
-                : kTxHeaderSize + frame.size;
-}
-
 void
-build_rndis_packet(const netvsc_tx_frame &frame, bool vlan,
-                   uint8_t *to) noexcept
+build_tagged_rndis_packet(const netvsc_tx_frame &frame, uint8_t *to) noexcept
 {
     struct [[gnu::packed]] {
         Packet packet;
         PerPacketInfo32 vlan;
     } header = {};
-    uint32_t header_size = vlan ? kTxHeaderSizeVlan : kTxHeaderSize;
-    uint32_t data_size = vlan ? frame.size - kVlanTag : frame.size;
-
-    header.packet.header.type = kPacket;
-    header.packet.header.length = header_size + data_size;
-    header.packet.data_offset = header_size - kOffsetBase;
-    header.packet.data_length = data_size;
-    if (vlan) {
-        header.packet.ppi_offset = kPpiOffset;
-        header.packet.ppi_length = sizeof header.vlan;
-        header.vlan.info.size = sizeof header.vlan;
-        header.vlan.info.type = kPpiVlan;
-        header.vlan.info.offset = sizeof header.vlan.info;
-        header.vlan.value =
-            tci_to_vlan(read_be16(frame.data + kEthernetAddresses + 2));
-    }
-    std::memcpy(to, &header, header_size);
-    to += header_size;
-    if (vlan) {
-        std::memcpy(to, frame.data, kEthernetAddresses);
-        std::memcpy(to + kEthernetAddresses,
-                    frame.data + kEthernetAddresses + kVlanTag,
-                    frame.size - kEthernetAddresses - kVlanTag);
-    } else {
-        std::memcpy(to, frame.data, frame.size);
-    }
+    uint32_t size = frame.size - kVlanTag;
+    header.packet.header = {kPacket, kTxHeaderSizeVlan + size};
+    header.packet.data_offset = kTxHeaderSizeVlan - kOffsetBase;
+    header.packet.data_length = size;
+    header.packet.ppi_offset = kPpiOffset;
+    header.packet.ppi_length = sizeof header.vlan;
+    header.vlan.info = {sizeof header.vlan, kPpiVlan, sizeof header.vlan.info};
+    header.vlan.value =
+        tci_to_vlan(read_be16(frame.data + kEthernetAddresses + 2));
+    std::memcpy(to, &header, sizeof header);
+    to += sizeof header;
+    std::memcpy(to, frame.data, kEthernetAddresses);
+    std::memcpy(to + kEthernetAddresses,
+                frame.data + kEthernetAddresses + kVlanTag,
+                frame.size - kEthernetAddresses - kVlanTag);
 }
 
 } // namespace netvsc

@@ -2,11 +2,14 @@
 
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <span>
 
 #include "driver/frame.h"
+#include "driver/rndis_shape.h"
 #include "driver/statistics.h"
 #include "wire/rndis.h"
 
@@ -14,11 +17,11 @@ namespace netvsc {
 
 /* Reads one PACKET message in `range`, which the host can write meanwhile:
  * every field is copied once, checked, and used from the copy.  On success
- * `fragment` is the frame's data and `frame` describes it; otherwise the
- * cause is returned. */
+ * `fragment` is the frame's data, `frame` describes it and `shape` knows the
+ * message's form; otherwise the cause is returned. */
 [[nodiscard]] std::optional<Malformed>
 parse_rndis_packet(std::span<const uint8_t> range, netvsc_fragment *fragment,
-                   netvsc_rx_frame *frame) noexcept;
+                   netvsc_rx_frame *frame, RndisShape *shape) noexcept;
 
 /* Bytes of header in front of a frame that goes out, VLAN element included
  * or not. */
@@ -27,14 +30,46 @@ inline constexpr uint32_t kTxHeaderSizeVlan =
     kTxHeaderSize + sizeof(wire::rndis::PerPacketInfo32);
 
 /* Whether the frame starts with an 802.1Q tag that must leave it (E.7). */
-[[nodiscard]] bool has_vlan_tag(const netvsc_tx_frame &frame) noexcept;
+[[nodiscard]] inline bool
+has_vlan_tag(const netvsc_tx_frame &frame) noexcept
+{
+    constexpr std::array<uint8_t, 2> kTagType = {0x81, 0x00};
+    return frame.size >= kEthernetHeader + kVlanTag &&
+           std::memcmp(frame.data + kEthernetAddresses, kTagType.data(),
+                       sizeof kTagType) == 0;
+}
 
 /* Length of the message that build_rndis_packet() makes. */
-[[nodiscard]] uint32_t rndis_packet_size(const netvsc_tx_frame &frame,
-                                         bool vlan) noexcept;
+[[nodiscard]] inline uint32_t
+rndis_packet_size(const netvsc_tx_frame &frame, bool vlan) noexcept
+{
+    return vlan ? kTxHeaderSizeVlan + frame.size - kVlanTag
+                : kTxHeaderSize + frame.size;
+}
 
 /* Writes the message to `to`, which has rndis_packet_size() bytes. */
-void build_rndis_packet(const netvsc_tx_frame &frame, bool vlan,
-                        uint8_t *to) noexcept;
+void build_tagged_rndis_packet(const netvsc_tx_frame &frame,
+                               uint8_t *to) noexcept;
+inline void
+build_rndis_packet(const netvsc_tx_frame &frame, bool vlan,
+                   uint8_t *to) noexcept
+{
+    if (vlan) [[unlikely]] {
+        build_tagged_rndis_packet(frame, to);
+        return;
+    }
+    /* Four words that say something, and zeros (E.3); by hand, because a
+     * struct would be put together on the stack and copied. */
+    auto pair = [](uint32_t low, uint32_t high) {
+        return low | uint64_t{high} << 32;
+    };
+    uint64_t front[] = {
+        pair(wire::rndis::kPacket, kTxHeaderSize + frame.size),
+        pair(kTxHeaderSize - wire::rndis::kOffsetBase, frame.size)};
+    std::memcpy(to, &front[0], sizeof front[0]);
+    std::memcpy(to + sizeof front[0], &front[1], sizeof front[1]);
+    std::memset(to + sizeof front, 0, kTxHeaderSize - sizeof front);
+    std::memcpy(to + kTxHeaderSize, frame.data, frame.size);
+}
 
 } // namespace netvsc

@@ -63,9 +63,10 @@ RxQueue::poll(std::span<netvsc_rx_frame> frames) noexcept
     if (!polled_) {
         return 0;
     }
+    Tally tally;
     unsigned n =
-        take(frames.first(std::min<size_t>(frames.size(), kMaxBurst)));
-    count(frames.first(n));
+        take(frames.first(std::min<size_t>(frames.size(), kMaxBurst)), &tally);
+    count(tally, n);
     return n;
 }
 
@@ -87,7 +88,8 @@ RxQueue::discard() noexcept
     }
     uint64_t before = ring_packets_.get();
     std::array<netvsc_rx_frame, kMaxBurst> frames;
-    unsigned n = take(frames);
+    Tally tally;
+    unsigned n = take(frames, &tally);
     discarded_.add(n);
     send_completions();
     bool progress = n > 0 || ring_packets_.get() != before;
@@ -115,10 +117,10 @@ RxQueue::read_control() noexcept
         if (!transfer_.control || room == 0) {
             break;
         }
-        while (transfer_.next < transfer_.count &&
-               ranges++ < kMaxRangesPerPoll) {
-            (void) take_range(nullptr, nullptr);
-        }
+        unsigned most = std::min(transfer_.count - transfer_.next,
+                                 kMaxRangesPerPoll - ranges);
+        take_messages(most);
+        ranges += most;
         if (transfer_.next < transfer_.count) {
             break;
         }
@@ -174,7 +176,7 @@ RxQueue::completion_room() noexcept
 }
 
 unsigned
-RxQueue::take(std::span<netvsc_rx_frame> frames) noexcept
+RxQueue::take(std::span<netvsc_rx_frame> frames, Tally *tally) noexcept
 {
     unsigned n = 0;
     unsigned room = completion_room();
@@ -185,17 +187,28 @@ RxQueue::take(std::span<netvsc_rx_frame> frames) noexcept
     unsigned packets = 0;
     unsigned ranges = 0;
     while (n < frames.size()) {
-        if (transfer_.active) {
-            if (ranges++ == kMaxRangesPerPoll) {
+        if (!transfer_.active) {
+            if (packets++ == kMaxPacketsPerPoll || !next_packet(&room)) {
                 break;
             }
-            n += take_range(&frames[n], &fragments_[n]);
-            if (transfer_.next == transfer_.count) {
-                finish_transfer();
-                room--;
-            }
-        } else if (packets++ == kMaxPacketsPerPoll || !next_packet(&room)) {
+            continue;
+        }
+        /* Malformed ranges give no frame, but count all the same. */
+        size_t most = std::min<size_t>({frames.size() - n,
+                                        transfer_.count - transfer_.next,
+                                        kMaxRangesPerPoll - ranges});
+        if (most == 0) {
             break;
+        }
+        ranges += static_cast<unsigned>(most);
+        if (transfer_.control) {
+            take_messages(static_cast<unsigned>(most));
+        } else {
+            n += take_frames(frames.subspan(n, most), &fragments_[n], tally);
+        }
+        if (transfer_.next == transfer_.count) {
+            finish_transfer();
+            room--;
         }
     }
     channel_->publish_consumed();
@@ -253,7 +266,7 @@ RxQueue::next_is_frames() noexcept
     return in.next(&packet) == RingReader::Next::kPacket &&
            packet.desc.type == wire::kPacketTransferPages &&
            packet.header_ok() && packet.payload_size() > 0 &&
-           high(in.word(packet, packet.desc.offset8)) ==
+           high(in.words(packet)[packet.desc.offset8]) ==
                wire::nvsp::kChannelTypeData;
 }
 
@@ -272,8 +285,9 @@ RxQueue::begin_transfer(const RingPacket &packet) noexcept
         finish_transfer();
         return;
     }
-    uint64_t fixed = in.word(packet, kTransferWord);
-    uint64_t nvsp = in.word(packet, payload);
+    RingReader::Words words = in.words(packet);
+    uint64_t fixed = words[kTransferWord];
+    uint64_t nvsp = words[payload];
     uint32_t ranges = high(fixed);
     std::optional<Malformed> cause;
     if (static_cast<uint16_t>(fixed) != wire::nvsp::kReceiveBufferId ||
@@ -296,34 +310,83 @@ RxQueue::begin_transfer(const RingPacket &packet) noexcept
     transfer_.active = true;
 }
 
-/* Takes the next range.  True if it gave a frame. */
-bool
-RxQueue::take_range(netvsc_rx_frame *frame, netvsc_fragment *fragment) noexcept
-{
-    uint64_t word =
-        channel_->in().word(transfer_.packet, kFirstRange + transfer_.next);
-    transfer_.next++;
-    uint32_t size = low(word), offset = high(word);
-    std::optional<Malformed> cause;
-    if (size > suballoc_size_ || offset > buffer_.size() ||
-        size > buffer_.size() - offset) {
-        cause = Malformed::kRange;
-    } else if (transfer_.control) {
-        control_.add();
-        if (mailbox_->deliver_rndis(buffer_.subspan(offset, size))) {
-            return false;
+/* Ranges of a transfer, one after the other.  With copies of what does not
+ * change, which the compiler cannot know. */
+class RxQueue::Ranges {
+public:
+    explicit Ranges(const RxQueue &rxq)
+        : words_(rxq.channel_->in().words(rxq.transfer_.packet)),
+          buffer_(rxq.buffer_), suballoc_size_(rxq.suballoc_size_)
+    {
+    }
+
+    /* Range `i`, without data() if it is not in the buffer. */
+    std::span<const uint8_t>
+    operator[](uint32_t i) const
+    {
+        uint64_t word = words_[kFirstRange + i];
+        uint32_t size = low(word), offset = high(word);
+        if (size > suballoc_size_ ||
+            uint64_t{offset} + size > buffer_.size()) {
+            return {};
         }
-        cause = Malformed::kReply;
-    } else {
-        cause =
-            parse_rndis_packet(buffer_.subspan(offset, size), fragment, frame);
+        return {buffer_.data() + offset, size};
     }
-    if (cause) {
-        count(*cause);
-        transfer_.failed = true;
-        return false;
+
+private:
+    const RingReader::Words words_;
+    const std::span<uint8_t> buffer_;
+    const uint32_t suballoc_size_;
+};
+
+/* Takes as many ranges as there are `frames`; returns how many frames they
+ * gave. */
+unsigned
+RxQueue::take_frames(std::span<netvsc_rx_frame> frames,
+                     netvsc_fragment *fragments, Tally *tally) noexcept
+{
+    const Ranges ranges(*this);
+    netvsc_rx_frame *frame = frames.data();
+    uint32_t end = transfer_.next + static_cast<uint32_t>(frames.size());
+    for (uint32_t i = transfer_.next; i < end; i++) {
+        auto range = ranges[i];
+        if (!shape_.parse(range, fragments, frame)) [[unlikely]] {
+            std::optional<Malformed> cause = Malformed::kRange;
+            if (range.data()) {
+                cause = parse_rndis_packet(range, fragments, frame, &shape_);
+            }
+            if (cause) {
+                count(*cause);
+                transfer_.failed = true;
+                continue;
+            }
+        }
+        tally->add(*frame, *fragments);
+        frame++;
+        fragments++;
     }
-    return true;
+    transfer_.next = end;
+    return static_cast<unsigned>(frame - frames.data());
+}
+
+/* Takes `n` ranges with control messages. */
+void
+RxQueue::take_messages(unsigned n) noexcept
+{
+    const Ranges ranges(*this);
+    for (; n > 0; n--) {
+        auto range = ranges[transfer_.next++];
+        if (!range.data()) {
+            count(Malformed::kRange);
+            transfer_.failed = true;
+            continue;
+        }
+        control_.add();
+        if (!mailbox_->deliver_rndis(range)) {
+            count(Malformed::kReply);
+            transfer_.failed = true;
+        }
+    }
 }
 
 void
@@ -370,7 +433,7 @@ RxQueue::take_completion(const RingPacket &packet) noexcept
         count(Malformed::kPacketHeader);
         return;
     }
-    uint64_t message = channel_->in().word(packet, packet.desc.offset8);
+    uint64_t message = channel_->in().words(packet)[packet.desc.offset8];
     if (low(message) != wire::nvsp::kSendRndisPacketComplete) {
         count(Malformed::kNvspType);
     } else if (high(message) != wire::nvsp::kStatusSuccess) {
@@ -388,7 +451,7 @@ RxQueue::take_inband(const RingPacket &packet) noexcept
         count(Malformed::kPacketHeader);
         return;
     }
-    switch (low(channel_->in().word(packet, packet.desc.offset8))) {
+    switch (low(channel_->in().words(packet)[packet.desc.offset8])) {
     case wire::nvsp::kSendVfAssociation:
     case wire::nvsp::kSendIndirectionTable:
         /* Announcements that ask for nothing: there is no VF to switch to
@@ -415,29 +478,16 @@ RxQueue::send_completions() noexcept
 }
 
 void
-RxQueue::count(std::span<const netvsc_rx_frame> frames) noexcept
+RxQueue::count(const Tally &tally, unsigned n) noexcept
 {
-    if (frames.empty()) {
+    if (n == 0) {
         return;
     }
-    uint64_t bytes = 0, multicast = 0;
-    std::array<uint32_t, kSizeBinLimits.size()> bins{};
-    for (const netvsc_rx_frame &frame : frames) {
-        /* As OVS sees it, with the tag back in. */
-        uint32_t size =
-            frame.size + (frame.flags & NETVSC_RX_VLAN ? kVlanTag : 0);
-        bytes += size;
-        /* Group bit of the destination, broadcast included. */
-        multicast += frame.fragments->data[0] & 1;
-        bins[size_bin(size)]++;
-    }
-    packets_.add(frames.size());
-    bytes_.add(bytes);
-    multicast_.add(multicast);
-    for (unsigned i = 0; i < bins.size(); i++) {
-        if (bins[i]) {
-            bins_[i].add(bins[i]);
-        }
+    packets_.add(n);
+    bytes_.add(tally.bytes);
+    multicast_.add(tally.multicast);
+    for (unsigned i = 0; i < bins_.size(); i++) {
+        bins_[i].add(tally.bins[i]);
     }
 }
 

@@ -13,8 +13,10 @@
 #include "driver/channel.h"
 #include "driver/control_mailbox.h"
 #include "driver/frame.h"
+#include "driver/rndis_shape.h"
 #include "driver/send_sections.h"
 #include "driver/session_fault.h"
+#include "driver/size_bins.h"
 #include "driver/statistics.h"
 
 namespace netvsc {
@@ -98,18 +100,40 @@ private:
         bool failed = false;
     };
 
+    class Ranges;
+
+    /* What is counted of a poll's frames. */
+    struct Tally {
+        void
+        add(const netvsc_rx_frame &frame,
+            const netvsc_fragment &fragment) noexcept
+        {
+            /* As OVS sees it, with the tag back in. */
+            uint32_t size =
+                fragment.size + (frame.flags & NETVSC_RX_VLAN ? kVlanTag : 0);
+            bytes += size;
+            /* Group bit of the destination, broadcast included. */
+            multicast += fragment.data[0] & 1;
+            bins[size_bin(size)]++;
+        }
+        uint64_t bytes = 0;
+        uint32_t multicast = 0;
+        std::array<uint32_t, kSizeBinLimits.size()> bins{};
+    };
+
     unsigned completion_room() noexcept;
-    unsigned take(std::span<netvsc_rx_frame> frames) noexcept;
+    unsigned take(std::span<netvsc_rx_frame> frames, Tally *tally) noexcept;
     bool next_packet(unsigned *room) noexcept;
     bool next_is_frames() noexcept;
     void begin_transfer(const RingPacket &packet) noexcept;
-    bool take_range(netvsc_rx_frame *frame,
-                    netvsc_fragment *fragment) noexcept;
+    unsigned take_frames(std::span<netvsc_rx_frame> frames,
+                         netvsc_fragment *fragments, Tally *tally) noexcept;
+    void take_messages(unsigned n) noexcept;
     void finish_transfer() noexcept;
     void take_completion(const RingPacket &packet) noexcept;
     void take_inband(const RingPacket &packet) noexcept;
     void send_completions() noexcept;
-    void count(std::span<const netvsc_rx_frame> frames) noexcept;
+    void count(const Tally &tally, unsigned n) noexcept;
     void
     count(Malformed cause) noexcept
     {
@@ -125,6 +149,7 @@ private:
     SendSections *sections_ = nullptr;
 
     Transfer transfer_;
+    RndisShape shape_;
     bool polled_ = false; /* The user holds the ring: poll() to release(). */
     unsigned n_finished_ = 0;
     std::array<CompletionPacket, kMaxPacketsPerPoll> finished_;

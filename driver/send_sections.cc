@@ -33,32 +33,6 @@ SendSections::partition(unsigned queues)
     }
 }
 
-std::optional<uint32_t>
-SendSections::take(unsigned q) noexcept
-{
-    Queue &queue = *queues_[q];
-    uint32_t tail = queue.tail.load(std::memory_order_acquire);
-    uint32_t head = queue.head.load(std::memory_order_relaxed);
-    for (; head != tail; head++) {
-        queue.free.push_back(queue.slot(head).load(std::memory_order_relaxed));
-    }
-    queue.head.store(head, std::memory_order_release);
-
-    if (queue.free.empty()) {
-        return std::nullopt;
-    }
-    uint32_t index = queue.free.back();
-    queue.free.pop_back();
-    return index;
-}
-
-void
-SendSections::give(uint32_t index) noexcept
-{
-    /* The packet's publication orders it for the reader. */
-    with_host_[index].store(true, std::memory_order_relaxed);
-}
-
 void
 SendSections::put_back(unsigned q, uint32_t index) noexcept
 {
@@ -78,23 +52,6 @@ SendSections::take_control() noexcept
         return false;
     }
     with_host_[kControlSection].store(true, std::memory_order_relaxed);
-    return true;
-}
-
-bool
-SendSections::complete(uint32_t index) noexcept
-{
-    if (index >= count_ ||
-        !with_host_[index].load(std::memory_order_relaxed)) {
-        return false;
-    }
-    with_host_[index].store(false, std::memory_order_release);
-    if (index != kControlSection) {
-        Queue &queue = *queues_[owner_[index]];
-        uint32_t tail = queue.tail.load(std::memory_order_relaxed);
-        queue.slot(tail).store(index, std::memory_order_relaxed);
-        queue.tail.store(tail + 1, std::memory_order_release);
-    }
     return true;
 }
 

@@ -46,11 +46,35 @@ public:
 
     /* A section for queue `q`, most recently used first: it is still in the
      * cache.  Nothing if all are with the host. */
-    [[nodiscard]] std::optional<uint32_t> take(unsigned q) noexcept;
+    [[nodiscard]] std::optional<uint32_t>
+    take(unsigned q) noexcept
+    {
+        Queue &queue = *queues_[q];
+        uint32_t tail = queue.tail.load(std::memory_order_acquire);
+        uint32_t head = queue.head.load(std::memory_order_relaxed);
+        if (head != tail) {
+            do {
+                queue.free.push_back(
+                    queue.slot(head++).load(std::memory_order_relaxed));
+            } while (head != tail);
+            queue.head.store(head, std::memory_order_release);
+        }
+        if (queue.free.empty()) {
+            return std::nullopt;
+        }
+        uint32_t index = queue.free.back();
+        queue.free.pop_back();
+        return index;
+    }
 
     /* The packet is published now: from here on, and not before, a
      * completion is believed. */
-    void give(uint32_t index) noexcept;
+    void
+    give(uint32_t index) noexcept
+    {
+        /* The packet's publication orders it for the reader. */
+        with_host_[index].store(true, std::memory_order_relaxed);
+    }
 
     /* The packet could not be published: the section was never away. */
     void put_back(unsigned q, uint32_t index) noexcept;
@@ -60,7 +84,22 @@ public:
     [[nodiscard]] bool control_is_free() const noexcept;
 
     /* A completion arrived.  False if the section was not with the host. */
-    [[nodiscard]] bool complete(uint32_t index) noexcept;
+    [[nodiscard]] bool
+    complete(uint32_t index) noexcept
+    {
+        if (index >= count_ ||
+            !with_host_[index].load(std::memory_order_relaxed)) {
+            return false;
+        }
+        with_host_[index].store(false, std::memory_order_release);
+        if (index != kControlSection) {
+            Queue &queue = *queues_[owner_[index]];
+            uint32_t tail = queue.tail.load(std::memory_order_relaxed);
+            queue.slot(tail).store(index, std::memory_order_relaxed);
+            queue.tail.store(tail + 1, std::memory_order_release);
+        }
+        return true;
+    }
 
     /* Sections with the host now; any thread, a moment old. */
     [[nodiscard]] uint32_t in_use() const noexcept;

@@ -10,6 +10,22 @@
 
 namespace netvsc {
 
+namespace {
+
+/* `size` zeros; more than a word only where a host aligns to more.  A whole
+ * word is written at least: the next message covers what is too much. */
+void
+put_padding(uint8_t *to, uint32_t size)
+{
+    uint64_t zero = 0;
+    std::memcpy(to, &zero, sizeof zero);
+    if (size > sizeof zero) [[unlikely]] {
+        std::memset(to, 0, size);
+    }
+}
+
+} // namespace
+
 TxQueue::TxQueue(unsigned index, Channel *channel, SendSections *sections,
                  RxQueue *completions, SessionFault *fault,
                  uint16_t generation, const TxLimits &limits)
@@ -27,7 +43,6 @@ TxQueue::send(std::span<const netvsc_tx_frame> frames) noexcept
         auto burst = frames.subspan(
             taken, std::min<size_t>(frames.size() - taken, kMaxBurst));
         unsigned n = send_burst(burst);
-        count(burst.first(n));
         taken += n;
         if (n < burst.size()) {
             break;
@@ -36,105 +51,109 @@ TxQueue::send(std::span<const netvsc_tx_frame> frames) noexcept
     return taken;
 }
 
-bool
-TxQueue::sendable(const netvsc_tx_frame &frame) const noexcept
-{
-    return frame.size >= kEthernetHeader &&
-           frame.size - (has_vlan_tag(frame) ? kVlanTag : 0) <=
-               limits_.max_frame;
-}
-
 unsigned
 TxQueue::send_burst(std::span<const netvsc_tx_frame> frames) noexcept
 {
+    /* Copies, which what is written to the sections cannot change. */
+    const TxLimits limits = limits_;
+    const uint32_t align = limits.alignment - 1;
     std::array<Filled, kMaxBurst> filled;
     unsigned n = 0; /* Sections in `filled`, the last one open. */
+    uint8_t *section = nullptr;
+    uint32_t bytes = 0, last = 0;
+    uint32_t packets = limits.max_packets; /* Full, so that one is opened. */
+    Tally tally;
     unsigned i = 0;
+    auto close = [&] {
+        if (n > 0) {
+            filled[n - 1].bytes = bytes;
+            filled[n - 1].frames = i;
+        }
+    };
     for (; i < frames.size(); i++) {
-        if (sendable(frames[i]) &&
-            (n == 0 || !append(&filled[n - 1], frames[i]))) {
-            Filled next;
-            if (!open_section(&next)) {
+        const netvsc_tx_frame frame = frames[i];
+        bool vlan = has_vlan_tag(frame);
+        if (!fits(frame, vlan, limits)) [[unlikely]] {
+            tally.refuse(frame);
+            continue;
+        }
+        uint32_t at = (bytes + align) & ~align;
+        uint32_t size = rndis_packet_size(frame, vlan);
+        if (packets == limits.max_packets || at + size > limits.max_message) {
+            auto index = open_section();
+            close();
+            if (!index) {
                 no_section_.add(frames.size() - i);
                 break;
             }
-            /* An empty section takes every sendable frame. */
-            (void) append(&next, frames[i]);
-            filled[n++] = next;
+            filled[n++].index = *index;
+            section = sections_->section(*index).data();
+            /* An empty section takes every frame that fits. */
+            at = bytes = packets = 0;
         }
-        if (n > 0) {
-            filled[n - 1].frames = i + 1;
+        if (at != bytes) {
+            /* The padding belongs to the message before it (E.9). */
+            put_padding(section + bytes, at - bytes);
+            uint32_t length = at - last;
+            std::memcpy(section + last + offsetof(wire::rndis::Header, length),
+                        &length, sizeof length);
         }
+        build_rndis_packet(frame, vlan, section + at);
+        last = at;
+        bytes = at + size;
+        packets++;
+        tally.add(frame);
+    }
+    if (i == frames.size()) {
+        close();
     }
     unsigned published = publish(std::span(filled).first(n));
-    if (published == n) {
-        return i;
+    if (published < n) {
+        unsigned sent = published ? filled[published - 1].frames : 0;
+        ring_full_.add(i - sent);
+        i = sent;
+        tally = {};
+        for (const netvsc_tx_frame &frame : frames.first(i)) {
+            if (fits(frame, has_vlan_tag(frame), limits)) {
+                tally.add(frame);
+            } else {
+                tally.refuse(frame);
+            }
+        }
     }
-    unsigned sent = published ? filled[published - 1].frames : 0;
-    ring_full_.add(i - sent);
-    return sent;
+    count(tally);
+    return i;
 }
 
-bool
-TxQueue::open_section(Filled *filled) noexcept
+std::optional<uint32_t>
+TxQueue::open_section() noexcept
 {
     auto section = sections_->take(index_);
     if (!section) {
         completions_->harvest();
         section = sections_->take(index_);
     }
-    if (!section) {
-        return false;
-    }
-    *filled = {};
-    filled->index = *section;
-    return true;
-}
-
-/* Adds the frame to the section if the host's limits allow. */
-bool
-TxQueue::append(Filled *filled, const netvsc_tx_frame &frame) noexcept
-{
-    bool vlan = has_vlan_tag(frame);
-    uint32_t at =
-        (filled->bytes + limits_.alignment - 1) & ~(limits_.alignment - 1);
-    uint32_t size = rndis_packet_size(frame, vlan);
-    if (filled->packets == limits_.max_packets ||
-        at + size > limits_.max_message) {
-        return false;
-    }
-    uint8_t *section = sections_->section(filled->index).data();
-    if (at != filled->bytes) {
-        /* The padding belongs to the message before it (E.9). */
-        uint32_t length = at - filled->last;
-        std::memset(section + filled->bytes, 0, at - filled->bytes);
-        std::memcpy(section + filled->last +
-                        offsetof(wire::rndis::Header, length),
-                    &length, sizeof length);
-    }
-    build_rndis_packet(frame, vlan, section + at);
-    filled->last = at;
-    filled->bytes = at + size;
-    filled->packets++;
-    return true;
+    return section;
 }
 
 /* Returns how many sections went out; the others are taken back. */
 unsigned
-TxQueue::publish(std::span<Filled> filled) noexcept
+TxQueue::publish(std::span<const Filled> filled) noexcept
 {
-    std::array<NvspPacket, kMaxBurst> packets;
-    for (size_t i = 0; i < filled.size(); i++) {
-        wire::nvsp::SendRndisPacket message = {
-            wire::nvsp::kSendRndisPacket, wire::nvsp::kChannelTypeData,
-            filled[i].index, filled[i].bytes};
-        TransactionId id = {generation_, TransactionId::Kind::kData,
-                            filled[i].index};
-        packets[i] = make_nvsp_packet(message, id.encode(), true);
+    if (filled.empty()) {
+        return 0;
     }
     unsigned sent = channel_->send(
-        std::span<const NvspPacket>(packets.data(), filled.size()),
-        kCompletionReserve, [&](unsigned going) {
+        static_cast<unsigned>(filled.size()), kCompletionReserve,
+        [&](unsigned i) {
+            wire::nvsp::SendRndisPacket message = {
+                wire::nvsp::kSendRndisPacket, wire::nvsp::kChannelTypeData,
+                filled[i].index, filled[i].bytes};
+            TransactionId id = {generation_, TransactionId::Kind::kData,
+                                filled[i].index};
+            return make_nvsp_packet(message, id.encode(), true);
+        },
+        [&](unsigned going) {
             for (const Filled &one : filled.first(going)) {
                 sections_->give(one.index);
             }
@@ -147,22 +166,15 @@ TxQueue::publish(std::span<Filled> filled) noexcept
 }
 
 void
-TxQueue::count(std::span<const netvsc_tx_frame> frames) noexcept
+TxQueue::count(const Tally &tally) noexcept
 {
-    uint64_t packets = 0, bytes = 0;
-    for (const netvsc_tx_frame &frame : frames) {
-        if (sendable(frame)) {
-            packets++;
-            bytes += frame.size;
-            bins_[size_bin(frame.size)].add();
-        } else if (frame.size < kEthernetHeader) {
-            too_small_.add();
-        } else {
-            too_big_.add();
-        }
+    packets_.add(tally.packets);
+    bytes_.add(tally.bytes);
+    too_small_.add(tally.too_small);
+    too_big_.add(tally.too_big);
+    for (unsigned i = 0; i < bins_.size(); i++) {
+        bins_[i].add(tally.bins[i]);
     }
-    packets_.add(packets);
-    bytes_.add(bytes);
 }
 
 void

@@ -6,10 +6,12 @@
 #include <span>
 
 #include "driver/channel.h"
+#include "driver/ethernet.h"
 #include "driver/frame.h"
 #include "driver/rx_queue.h"
 #include "driver/send_sections.h"
 #include "driver/session_fault.h"
+#include "driver/size_bins.h"
 #include "driver/statistics.h"
 
 namespace netvsc {
@@ -41,21 +43,42 @@ public:
     void add_to(Statistics *statistics) const noexcept;
 
 private:
-    /* A section that is being filled, or waits for its publication. */
+    /* A section that waits for its publication. */
     struct Filled {
         uint32_t index;
-        uint32_t bytes = 0;
-        uint32_t packets = 0;
-        uint32_t last = 0;   /* Offset of its last message. */
-        unsigned frames = 0; /* Of the caller's array up to its end. */
+        uint32_t bytes;
+        unsigned frames; /* Of the caller's array up to its end. */
+    };
+    /* What is counted of a burst. */
+    struct Tally {
+        void
+        add(const netvsc_tx_frame &frame) noexcept
+        {
+            packets++;
+            bytes += frame.size;
+            bins[size_bin(frame.size)]++;
+        }
+        void
+        refuse(const netvsc_tx_frame &frame) noexcept
+        {
+            (frame.size < kEthernetHeader ? too_small : too_big)++;
+        }
+        uint32_t packets = 0, too_big = 0, too_small = 0;
+        uint64_t bytes = 0;
+        std::array<uint32_t, kSizeBinLimits.size()> bins{};
     };
 
     unsigned send_burst(std::span<const netvsc_tx_frame> frames) noexcept;
-    bool open_section(Filled *filled) noexcept;
-    bool append(Filled *filled, const netvsc_tx_frame &frame) noexcept;
-    unsigned publish(std::span<Filled> filled) noexcept;
-    void count(std::span<const netvsc_tx_frame> frames) noexcept;
-    bool sendable(const netvsc_tx_frame &frame) const noexcept;
+    std::optional<uint32_t> open_section() noexcept;
+    unsigned publish(std::span<const Filled> filled) noexcept;
+    void count(const Tally &tally) noexcept;
+    static bool
+    fits(const netvsc_tx_frame &frame, bool vlan,
+         const TxLimits &limits) noexcept
+    {
+        return frame.size >= kEthernetHeader &&
+               frame.size - (vlan ? kVlanTag : 0) <= limits.max_frame;
+    }
 
     unsigned index_;
     Channel *channel_;

@@ -43,7 +43,7 @@ check-local: check-programs
 	@$(RUN_TESTS) --group=full
 
 CHECK_GROUPS = check-quick check-unit check-wire check-autotests check-peer \
-	check-asan check-tsan check-builds check-runner \
+	check-asan check-tsan check-builds check-instructions check-runner \
 	check-mutants check-restart
 .PHONY: $(CHECK_GROUPS)
 $(CHECK_GROUPS): check-programs

@@ -12,6 +12,7 @@ tests_unit_driver_tests_SOURCES = \
 	tests/unit/driver_main.cc \
 	tests/unit/driver_ring_test.cc \
 	tests/unit/driver_rndis_packet_test.cc \
+	tests/unit/driver_rndis_shape_test.cc \
 	tests/unit/driver_rx_hostile_test.cc \
 	tests/unit/driver_rx_queue_test.cc \
 	tests/unit/driver_session_test.cc \

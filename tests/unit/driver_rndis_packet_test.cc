@@ -28,9 +28,18 @@ parse(const Bytes &message)
     Parsed parsed;
     /* What an earlier frame left must not shine through. */
     parsed.frame.flags = 0xffff;
+    RndisShape shape;
+    std::span<const uint8_t> range(message.data(), message.size());
     parsed.error =
-        parse_rndis_packet(std::span(message.data(), message.size()),
-                           &parsed.fragment, &parsed.frame);
+        parse_rndis_packet(range, &parsed.fragment, &parsed.frame, &shape);
+    /* A message is its own form. */
+    Parsed again;
+    if (shape.parse(range, &again.fragment, &again.frame)) {
+        EXPECT_FALSE(parsed.error);
+        EXPECT_EQ(again.frame.size, parsed.frame.size);
+        EXPECT_EQ(again.frame.flags, parsed.frame.flags);
+        EXPECT_EQ(again.fragment.data, parsed.fragment.data);
+    }
     return parsed;
 }
 
@@ -116,10 +125,11 @@ TEST(RndisPacketParserTest, RefusesAFrameLongerThanOvsCanPointInto)
 {
     netvsc_fragment fragment;
     netvsc_rx_frame frame;
+    RndisShape shape;
     for (auto [size, fits] : std::vector<std::pair<size_t, bool>>{
              {65531, true}, {65532, false}, {1 << 20, false}}) {
         auto cause = parse_rndis_packet(rndis_frame(make_frame(size)),
-                                        &fragment, &frame);
+                                        &fragment, &frame, &shape);
         EXPECT_EQ(!cause, fits) << size;
         EXPECT_EQ(cause.value_or(Malformed::kRndisData),
                   Malformed::kRndisData);

@@ -58,8 +58,9 @@ TEST_F(VectorTest, InitRequestLooksAsInTheReference)
 {
     RingWriter writer = writer_at(0);
     ASSERT_TRUE(writer.fits(64, 0));
-    writer.put(
-        make_nvsp_packet(wire::nvsp::Init{1, 0x60001, 0x60001}, 1, true));
+    auto packet =
+        make_nvsp_packet(wire::nvsp::Init{1, 0x60001, 0x60001}, 1, true);
+    writer.put(std::span(std::as_const(packet)));
     EXPECT_TRUE(writer.publish());
     EXPECT_EQ(ring_bytes(out, 0, 64),
               hex("06 00 02 00 07 00 01 00 01 00 00 00 00 00 00 00"
@@ -170,7 +171,8 @@ TEST_F(VectorTest, PacketHeaderIsReadAsInTheReference)
     ASSERT_EQ(message.size(), 142u);
     netvsc_fragment fragment;
     netvsc_rx_frame view;
-    ASSERT_FALSE(parse_rndis_packet(message, &fragment, &view));
+    RndisShape shape;
+    ASSERT_FALSE(parse_rndis_packet(message, &fragment, &view, &shape));
     EXPECT_EQ(fragment.data, message.data() + 0x4c);
     EXPECT_EQ(fragment.size, 66u);
     /* Priority 5, id 100; read as a receive checksum, bits 0 and 2 say that
@@ -206,7 +208,9 @@ TEST_F(VectorTest, ReceiveChecksumValuesMeanWhatTheReferenceSays)
         Bytes message = rndis_frame(make_frame(60), {{0, value}});
         netvsc_fragment fragment;
         netvsc_rx_frame view;
-        ASSERT_FALSE(parse_rndis_packet(message, &fragment, &view));
+        RndisShape shape;
+        ASSERT_FALSE(
+            parse_rndis_packet(message, &fragment, &view, &shape));
         EXPECT_EQ(view.flags, NETVSC_RX_L4_GOOD | NETVSC_RX_IP_GOOD);
     }
 }

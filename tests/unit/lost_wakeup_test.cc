@@ -167,7 +167,7 @@ TEST(LostWakeup, HostSleepsWhileTheDriverSends)
                 if (!wait_taken(taken, i, stop) || !writer.fits(24, 0)) {
                     return false;
                 }
-                writer.put(packet);
+                writer.put(std::span(std::as_const(packet)));
                 if (writer.publish()) {
                     doorbell.ring();
                 }

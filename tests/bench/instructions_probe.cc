@@ -1,0 +1,204 @@
+/* The data path between a prefilled ring and a reader that keeps nothing:
+ * what `tests/bench/instructions` counts under callgrind.
+ *
+ * usage: instructions-probe rx|tx BURSTS FRAME-BYTES PER-PACKET
+ *
+ * The far end is played on the same thread between the counted calls, which
+ * are those of counted_receive() and counted_send() and nothing else.
+ * PER-PACKET: ranges in a transfer-pages packet, or frames that the host
+ * takes in one message. */
+
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "driver/channel.h"
+#include "driver/control_mailbox.h"
+#include "driver/rx_queue.h"
+#include "driver/send_sections.h"
+#include "driver/session_fault.h"
+#include "driver/tx_queue.h"
+#include "tests/unit/fake_uio.h"
+#include "tests/unit/far_ring.h"
+
+namespace netvsc {
+namespace {
+
+using namespace test;
+
+constexpr uint32_t kSuballocSize = 2048;
+constexpr uint32_t kSectionSize = 6144;
+/* Sub-allocations used in turn, as few as a host that reuses them hot. */
+constexpr uint32_t kSuballocs = 256;
+constexpr uint16_t kGeneration = 1;
+
+[[noreturn]] void
+die(const char *what)
+{
+    std::fprintf(stderr, "instructions-probe: %s\n", what);
+    std::exit(1);
+}
+
+/* An RNDIS PACKET as hosts send it: checksum, hash value and hash info in
+ * front of the frame (E.3 to E.7). */
+Bytes
+three_element_frame(uint32_t size)
+{
+    Bytes message(44 + 3 * 16 + size);
+    uint32_t words[] = {1,
+                        static_cast<uint32_t>(message.size()),
+                        36 + 3 * 16,
+                        size,
+                        0,
+                        0,
+                        0,
+                        36,
+                        3 * 16,
+                        0,
+                        0};
+    std::memcpy(message.data(), words, sizeof words);
+    uint32_t elements[] = {16, 0, 12, 0x28,       /* Checksum: IP, TCP good. */
+                           16, 8, 12, 0x12345678, /* Hash value. */
+                           16, 9, 12, 0x101};     /* Hash info. */
+    std::memcpy(message.data() + 44, elements, sizeof elements);
+    for (uint32_t i = 0; i < size; i++) {
+        message[44 + 48 + i] = static_cast<uint8_t>(i);
+    }
+    return message;
+}
+
+struct Rig {
+    Rig()
+        : uio({.rings = 2 * (4096 + (1u << 20)),
+               .receive = kSuballocs * kSuballocSize,
+               .send = 64 * kSectionSize / 4096 * 4096}),
+          fault(&uio), mailbox(&uio),
+          channel(uio.map(wire::kUioMapRings), HostSignal(&uio, 15, 35)),
+          sections(uio.map(wire::kUioMapSendBuffer), kSectionSize),
+          rxq(&channel, &mailbox, &fault, kGeneration), out(uio.out_ring()),
+          in(uio.in_ring())
+    {
+        rxq.set_receive_buffer(uio.map(wire::kUioMapReceiveBuffer),
+                               kSuballocSize);
+        rxq.set_send_sections(&sections);
+    }
+
+    FakeUio uio;
+    SessionFault fault;
+    ControlMailbox mailbox;
+    Channel channel;
+    SendSections sections;
+    RxQueue rxq;
+    FarRing out, in;
+};
+
+/* A PMD thread's call, without what OVS does with the frames. */
+[[gnu::noinline]] unsigned
+counted_receive(RxQueue *rxq, std::span<netvsc_rx_frame> frames)
+{
+    unsigned n = rxq->poll(frames);
+    rxq->release();
+    return n;
+}
+
+/* The completions of the burst before come back by the receive side. */
+[[gnu::noinline]] unsigned
+counted_send(TxQueue *txq, RxQueue *rxq,
+             std::span<const netvsc_tx_frame> frames,
+             std::span<netvsc_rx_frame> none)
+{
+    unsigned n = txq->send(frames);
+    (void) rxq->poll(none);
+    rxq->release();
+    return n;
+}
+
+void
+receive(unsigned bursts, uint32_t size, uint32_t ranges)
+{
+    Rig rig;
+    Bytes message = three_element_frame(size);
+    auto buffer = rig.uio.map(wire::kUioMapReceiveBuffer);
+    for (uint32_t i = 0; i < kSuballocs; i++) {
+        std::copy(message.begin(), message.end(),
+                  buffer.begin() + i * kSuballocSize);
+    }
+    uint32_t next = 0;
+    for (unsigned i = 0; i < bursts; i++) {
+        for (uint32_t put = 0; put < kMaxBurst; put += ranges) {
+            std::vector<Range> list;
+            for (uint32_t j = 0; j < ranges; j++) {
+                list.push_back({static_cast<uint32_t>(message.size()),
+                                next++ % kSuballocs * kSuballocSize});
+            }
+            rig.in.write(transfer_packet(i + 1, list));
+        }
+        std::array<netvsc_rx_frame, kMaxBurst> frames;
+        if (counted_receive(&rig.rxq, frames) != kMaxBurst ||
+            frames[0].size != size ||
+            frames[0].flags !=
+                (NETVSC_RX_HASH | NETVSC_RX_IP_GOOD | NETVSC_RX_L4_GOOD)) {
+            die("a burst was not received as it was sent");
+        }
+        if (rig.out.read_all().size() != kMaxBurst / ranges) {
+            die("the receive completions are not there");
+        }
+    }
+}
+
+void
+send(unsigned bursts, uint32_t size, uint32_t per_packet)
+{
+    Rig rig;
+    rig.sections.partition(1);
+    TxLimits limits;
+    limits.max_frame = 1514;
+    limits.max_message = kSectionSize;
+    limits.max_packets = per_packet;
+    limits.alignment = 8;
+    TxQueue txq(0, &rig.channel, &rig.sections, &rig.rxq, &rig.fault,
+                kGeneration, limits);
+    Bytes frame(size, 0x5a);
+    std::array<netvsc_tx_frame, kMaxBurst> frames;
+    frames.fill({frame.data(), size});
+    for (unsigned i = 0; i < bursts; i++) {
+        std::array<netvsc_rx_frame, kMaxBurst> none;
+        if (counted_send(&txq, &rig.rxq, frames, none) != kMaxBurst) {
+            die("a burst was not sent");
+        }
+        auto packets = rig.out.read_all();
+        if (packets.size() != kMaxBurst / per_packet) {
+            die("the frames were not aggregated as the host allows");
+        }
+        for (const Bytes &packet : packets) {
+            rig.in.write(
+                completion_packet(get64(packet, 8), nvsp_message({108, 1})));
+        }
+    }
+}
+
+} // namespace
+} // namespace netvsc
+
+int
+main(int argc, char **argv)
+{
+    if (argc != 5) {
+        netvsc::die("wants rx|tx BURSTS FRAME-BYTES PER-PACKET");
+    }
+    auto number = [&](int i) {
+        return static_cast<uint32_t>(std::strtoul(argv[i], nullptr, 10));
+    };
+    std::string mode = argv[1];
+    if (mode == "rx") {
+        netvsc::receive(number(2), number(3), number(4));
+    } else if (mode == "tx") {
+        netvsc::send(number(2), number(3), number(4));
+    } else {
+        netvsc::die("knows rx and tx");
+    }
+    return 0;
+}
