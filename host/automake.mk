@@ -8,6 +8,8 @@ host_libnetvschost_la_SOURCES = \
 	host/channel.h \
 	host/checksum.cc \
 	host/checksum.h \
+	host/commands.cc \
+	host/commands.h \
 	host/completion_queue.cc \
 	host/completion_queue.h \
 	host/config.cc \
@@ -26,6 +28,8 @@ host_libnetvschost_la_SOURCES = \
 	host/log.h \
 	host/machine.cc \
 	host/machine.h \
+	host/monitor.cc \
+	host/monitor.h \
 	host/netvsp.cc \
 	host/netvsp.h \
 	host/netvsp_setup.cc \
@@ -41,6 +45,8 @@ host_libnetvschost_la_SOURCES = \
 	host/ring.h \
 	host/rndis_device.cc \
 	host/rndis_device.h \
+	host/root_lock.cc \
+	host/root_lock.h \
 	host/sub_allocations.cc \
 	host/sub_allocations.h \
 	host/tap.cc \

@@ -119,6 +119,31 @@ default_mac(const std::string &guid)
                      tail.substr(2, 2) + ":" + tail.substr(4, 2));
 }
 
+bool
+parse_yes(std::string_view key, std::string_view value)
+{
+    if (value != "yes" && value != "no") {
+        reject(key, value, "yes or no");
+    }
+    return value == "yes";
+}
+
+/* As Windows' versions of the protocol are called (D.2). */
+uint32_t
+parse_nvsp(std::string_view value)
+{
+    static const std::map<std::string_view, uint32_t> versions = {
+        {"6.1", wire::nvsp::kVersion61}, {"6", wire::nvsp::kVersion6},
+        {"5", wire::nvsp::kVersion5},    {"4", wire::nvsp::kVersion4},
+        {"2", wire::nvsp::kVersion2},
+    };
+    auto found = versions.find(value);
+    if (found == versions.end()) {
+        reject("nvsp", value, "6.1, 6, 5, 4 or 2");
+    }
+    return found->second;
+}
+
 using Setter = std::function<void(NicConfig &, std::string_view)>;
 
 Setter
@@ -185,6 +210,12 @@ setters()
          number("control-suballocs", &NicConfig::control_suballocs, 1, 1024)},
         {"latency-us",
          number("latency-us", &NicConfig::latency_us, 0, kMaxLatencyUs)},
+        {"monitor",
+         [](NicConfig &nic, std::string_view value) {
+             nic.monitor = parse_yes("monitor", value);
+         }},
+        {"nvsp", [](NicConfig &nic,
+                    std::string_view value) { nic.nvsp = parse_nvsp(value); }},
         {"completion-delay-us",
          number("completion-delay-us", &NicConfig::completion_delay_us, 0,
                 kMaxCompletionDelayUs)},

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "wire/nvsp.h"
 #include "wire/vmbus.h"
 
 namespace netvsc::host {
@@ -48,6 +49,10 @@ struct NicConfig {
     uint32_t ranges = 375;
     uint32_t control_suballocs = 16;
     uint32_t latency_us = 100;
+    /* Offered with a monitor id; else the guest signals by hypercall. */
+    bool monitor = true;
+    /* Highest NVSP version that the host accepts. */
+    uint32_t nvsp = wire::nvsp::kVersion61;
     /* Mean time before a send is completed; 0 completes at once. */
     uint32_t completion_delay_us = 0;
 };

@@ -5,39 +5,19 @@
 #include <sys/socket.h>
 
 #include "host/error.h"
+#include "host/root_lock.h"
 #include "host/unix_socket.h"
 
 namespace netvsc::host {
 
 namespace {
 
-using Json = Machine::Json;
+using Json = Commands::Json;
 
 /* A NIC's description is a few hundred bytes. */
 constexpr size_t kLongestRequest = 64 * 1024;
 
 constexpr char kQuit[] = "quit";
-
-/* The name below which a root has its control socket. */
-constexpr char kSocketName[] = "/netvsc-host.ctl";
-
-std::string
-one_argument(const std::vector<std::string> &words, const char *usage)
-{
-    if (words.size() != 2) {
-        throw HostError(std::string("Usage: ") + usage + ".");
-    }
-    return words[1];
-}
-
-bool
-parse_link(const std::string &word)
-{
-    if (word != "up" && word != "down") {
-        throw HostError("A link is up or down, not '" + word + "'.");
-    }
-    return word == "up";
-}
 
 void
 send_line(int fd, const Json &json)
@@ -50,54 +30,11 @@ send_line(int fd, const Json &json)
 
 } // namespace
 
-Json
-run_command(Machine &machine, const std::vector<std::string> &words)
-{
-    const std::string &command = words.empty() ? std::string() : words[0];
-    Json done = Json::object();
-    if (command == "list") {
-        return machine.list();
-    }
-    if (command == "stats") {
-        return words.size() == 1 ? machine.stats()
-                                 : machine.stats(parse_guid(
-                                       one_argument(words, "stats [GUID]")));
-    }
-    if (command == "add") {
-        machine.add(parse_nic(one_argument(words, "add KEY=VALUE,...")));
-        return done;
-    }
-    if (command == "remove") {
-        machine.remove(parse_guid(one_argument(words, "remove GUID")));
-        return done;
-    }
-    if (command == "reoffer") {
-        machine.reoffer(parse_guid(one_argument(words, "reoffer GUID")));
-        return done;
-    }
-    if (command == "link" || command == "bind") {
-        if (words.size() != 3) {
-            throw HostError("Usage: link GUID up|down, or bind GUID "
-                            "uio_hv_generic|hv_netvsc|none.");
-        }
-        std::string guid = parse_guid(words[1]);
-        if (command == "link") {
-            machine.set_link(guid, parse_link(words[2]));
-        } else {
-            machine.bind(guid, parse_driver(words[2]));
-        }
-        return done;
-    }
-    throw HostError("There is no command '" + command +
-                    "'; there are list, stats, add, remove, reoffer, link, "
-                    "bind and quit.");
-}
-
 /* --- ControlServer ----------------------------------------------------- */
 
-ControlServer::ControlServer(EventLoop &loop, Machine &machine)
-    : loop_(loop), machine_(machine),
-      listener_(listen_at(machine.tree().control_path(), SOCK_STREAM))
+ControlServer::ControlServer(EventLoop &loop, Commands &host)
+    : loop_(loop), host_(host),
+      listener_(listen_at(host.control_path(), SOCK_STREAM))
 {
     loop_.watch(listener_.get(), [this] { accept_client(); });
 }
@@ -152,7 +89,7 @@ ControlServer::answer(int fd, const std::string &request)
             quitter_ = std::move(clients_[fd].socket);
             return;
         }
-        send_result(fd, run_command(machine_, words));
+        send_result(fd, run_command(host_, words));
     } catch (const std::exception &error) {
         send_error(fd, error.what());
     }
@@ -184,7 +121,7 @@ control_client(const std::string &root, const std::vector<std::string> &words)
 {
     constexpr int kIndent = 2;
     try {
-        UniqueFd fd = connect_to(root + kSocketName, SOCK_STREAM);
+        UniqueFd fd = connect_to(root + "/" + kControlSocket, SOCK_STREAM);
         send_line(fd.get(), words);
         std::string text;
         char buffer[4096];

@@ -7,22 +7,17 @@
 #include <string>
 #include <vector>
 
+#include "host/commands.h"
 #include "host/event_loop.h"
-#include "host/machine.h"
 
 namespace netvsc::host {
-
-/* Runs one command on the machine; nothing for `quit`, which is the caller's.
- * Throws HostError. */
-[[nodiscard]] Machine::Json run_command(Machine &machine,
-                                        const std::vector<std::string> &words);
 
 /* The daemon's end, on the main thread's loop.  A client that is slow or sends
  * nonsense holds up nobody. */
 class ControlServer {
 public:
     /* Throws HostError. */
-    ControlServer(EventLoop &loop, Machine &machine);
+    ControlServer(EventLoop &loop, Commands &host);
     ~ControlServer();
     ControlServer(const ControlServer &) = delete;
     ControlServer &operator=(const ControlServer &) = delete;
@@ -52,14 +47,14 @@ private:
     void disconnect(int fd);
 
     EventLoop &loop_;
-    Machine &machine_;
+    Commands &host_;
     UniqueFd listener_;
     std::map<int, Client> clients_;
     UniqueFd quitter_;
 };
 
 /* Sends the result of a command, or its error, to a client. */
-void send_result(int fd, const Machine::Json &result);
+void send_result(int fd, const Commands::Json &result);
 void send_error(int fd, const std::string &sentence);
 
 /* `netvsc-host ctl`: prints the result or the error, returns the exit

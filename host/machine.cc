@@ -86,9 +86,16 @@ Machine::offer(Device &device)
     /* Relids are not reused: a guest that still holds a dead one must not meet
      * another device under it. */
     device.entry.info.relid = next_relid_++;
-    device.entry.info.monitor_id = monitor_ids_.take();
-    attach_uio(device);
-    tree_.add(device.entry);
+    if (device.entry.config.monitor) {
+        device.entry.info.monitor_id = monitor_ids_.take();
+    }
+    try {
+        attach_uio(device);
+        tree_.add(device.entry);
+    } catch (...) {
+        withdraw(device);
+        throw;
+    }
 }
 
 void
@@ -96,8 +103,17 @@ Machine::rescind(Device &device)
 {
     /* First out of sight, so that nobody opens it again. */
     tree_.remove(device.entry.config.guid);
+    withdraw(device);
+}
+
+/* Gives back what an offer takes. */
+void
+Machine::withdraw(Device &device)
+{
     detach_uio(device, SessionEnd::kRescinded);
-    monitor_ids_.give_back(device.entry.info.monitor_id);
+    if (device.entry.config.monitor) {
+        monitor_ids_.give_back(device.entry.info.monitor_id);
+    }
 }
 
 void
@@ -120,9 +136,14 @@ Machine::attach_uio(Device &device)
                 std::string("cannot show the channel state: ") + error.what());
         }
     };
-    device.uio = std::make_unique<UioDevice>(
-        *device.nic, device.entry.info, tree_.dev_dir(),
-        device.entry.uio_number, mode_, pages_, opened);
+    try {
+        device.uio = std::make_unique<UioDevice>(
+            *device.nic, device.entry.info, tree_.dev_dir(),
+            device.entry.uio_number, mode_, pages_, opened);
+    } catch (...) {
+        uio_numbers_.give_back(device.entry.uio_number);
+        throw;
+    }
 }
 
 void
@@ -141,10 +162,16 @@ void
 Machine::remove(const std::string &guid)
 {
     rescind(find(guid));
+    forget(guid);
+    log(guid, "removed");
+}
+
+void
+Machine::forget(const std::string &guid)
+{
     devices_.remove_if([&](const Device &device) {
         return device.entry.config.guid == guid;
     });
-    log(guid, "removed");
 }
 
 void
@@ -152,7 +179,12 @@ Machine::reoffer(const std::string &guid)
 {
     Device &device = find(guid);
     rescind(device);
-    offer(device);
+    try {
+        offer(device);
+    } catch (...) {
+        forget(guid); /* It holds nothing any more. */
+        throw;
+    }
     log(guid,
         "offered again as channel " + std::to_string(device.entry.info.relid));
 }
@@ -176,7 +208,12 @@ Machine::bind(const std::string &guid, DriverBinding driver)
     tree_.rebind(device.entry);
     detach_uio(device, SessionEnd::kRescinded);
     device.entry.config.driver = driver;
-    attach_uio(device);
+    try {
+        attach_uio(device);
+    } catch (...) {
+        device.entry.config.driver = DriverBinding::kNone;
+        throw;
+    }
     tree_.rebind(device.entry);
     log(guid, std::string("driver ") + to_text(driver));
 }
@@ -186,23 +223,15 @@ Machine::list()
 {
     Json list = Json::array();
     for (Device &device : devices_) {
-        const NicConfig &config = device.entry.config;
-        NicStatus status = device.nic->status();
-        Json nic;
-        nic["guid"] = config.guid;
-        nic["mac"] = to_text(config.mac);
-        nic["mtu"] = config.mtu;
-        nic["speed"] = config.speed;
-        nic["driver"] = to_text(config.driver);
-        nic["uio"] =
-            device.uio ? Json("uio" + std::to_string(device.entry.uio_number))
-                       : Json(nullptr);
-        nic["relid"] = device.entry.info.relid;
-        nic["monitor_id"] = device.entry.info.monitor_id;
-        nic["tap"] = config.tap.empty() ? Json(nullptr) : Json(config.tap);
-        nic["peer"] = config.peer.empty() ? Json(nullptr) : Json(config.peer);
-        nic["link"] = status.link_up ? "up" : "down";
-        nic["state"] = status.state;
+        const DeviceEntry &entry = device.entry;
+        Json nic = describe(entry.config, device.nic->status());
+        nic["driver"] = to_text(entry.config.driver);
+        nic["uio"] = device.uio
+                         ? Json("uio" + std::to_string(entry.uio_number))
+                         : Json(nullptr);
+        nic["relid"] = entry.info.relid;
+        nic["monitor_id"] =
+            entry.config.monitor ? Json(entry.info.monitor_id) : Json(nullptr);
         list.push_back(std::move(nic));
     }
     return list;
@@ -211,7 +240,7 @@ Machine::list()
 Machine::Json
 Machine::stats(const std::string &guid)
 {
-    return stats_of(find(guid));
+    return count(find(guid).nic->status());
 }
 
 Machine::Json
@@ -219,52 +248,9 @@ Machine::stats()
 {
     Json all = Json::object();
     for (Device &device : devices_) {
-        all[device.entry.config.guid] = stats_of(device);
+        all[device.entry.config.guid] = count(device.nic->status());
     }
     return all;
-}
-
-Machine::Json
-Machine::stats_of(Device &device)
-{
-    NicStatus status = device.nic->status();
-    const Counters &counters = status.counters;
-    Json json;
-    json["sessions"] = counters.sessions;
-    json["state"] = status.state;
-    json["nvsp_version"] = status.nvsp_version;
-    json["filter"] = status.filter;
-    json["link"] = status.link_up ? "up" : "down";
-    const SessionBooks &books = status.books;
-    const ReceiveCounters &rx = counters.rx;
-    json["rx"] = {{"frames", rx.frames},
-                  {"bytes", rx.bytes},
-                  {"ring_packets", rx.ring_packets},
-                  {"suballocs", books.suballocs},
-                  {"suballocs_outstanding", books.suballocs_outstanding},
-                  {"issued", books.issued},
-                  {"returned", books.returned},
-                  {"dropped_no_suballoc", rx.dropped_no_suballoc},
-                  {"dropped_ring_full", rx.dropped_ring_full},
-                  {"dropped_filter", rx.dropped_filter},
-                  {"dropped_no_session", rx.dropped_no_session},
-                  {"dropped_link_down", rx.dropped_link_down},
-                  {"dropped_oversize", rx.dropped_oversize}};
-    const TransmitCounters &tx = counters.tx;
-    json["tx"] = {{"frames", tx.frames},
-                  {"bytes", tx.bytes},
-                  {"messages", tx.messages},
-                  {"completed", tx.completed},
-                  {"outstanding", books.sends_outstanding},
-                  {"malformed", tx.malformed},
-                  {"dropped_backend", tx.dropped_backend}};
-    json["tap"] = {{"read", counters.wire.read},
-                   {"written", counters.wire.written},
-                   {"write_errors", counters.wire.write_errors}};
-    json["protocol_errors"] = counters.protocol_errors;
-    json["signals"] = counters.signals;
-    json["wakeups"] = counters.wakeups;
-    return json;
 }
 
 } // namespace netvsc::host

@@ -8,41 +8,35 @@
 #include <optional>
 #include <set>
 
-#include <nlohmann/json.hpp>
-
-#include "host/nic.h"
+#include "host/commands.h"
 #include "host/uio/device.h"
 #include "host/uio/tree.h"
 
 namespace netvsc::host {
 
 /* Used by the main thread; NICs have threads of their own. */
-class Machine {
+class Machine : public Commands {
 public:
-    using Json = nlohmann::ordered_json;
-
     /* `trace` may be nullptr and must outlive the machine.  Throws
      * HostError. */
     Machine(const std::string &root, GpaMode mode, TraceFile *trace);
     /* Ends all sessions and removes the tree. */
-    ~Machine();
+    ~Machine() override;
+    Machine(const Machine &) = delete;
+    Machine &operator=(const Machine &) = delete;
 
-    /* The commands of netvsc-host(8).  All throw HostError with the sentence
-     * for the operator. */
-    void add(const NicConfig &config);
-    void remove(const std::string &guid);
-    void reoffer(const std::string &guid);
-    void set_link(const std::string &guid, bool up);
-    void bind(const std::string &guid, DriverBinding driver);
-    [[nodiscard]] Json list();
-    /* Of one NIC, or of all by GUID. */
-    [[nodiscard]] Json stats(const std::string &guid);
-    [[nodiscard]] Json stats();
-
-    [[nodiscard]] const SysfsTree &
-    tree() const
+    void add(const NicConfig &config) override;
+    void remove(const std::string &guid) override;
+    void reoffer(const std::string &guid) override;
+    void set_link(const std::string &guid, bool up) override;
+    void bind(const std::string &guid, DriverBinding driver) override;
+    [[nodiscard]] Json list() override;
+    [[nodiscard]] Json stats(const std::string &guid) override;
+    [[nodiscard]] Json stats() override;
+    [[nodiscard]] std::string
+    control_path() const override
     {
-        return tree_;
+        return tree_.control_path();
     }
 
 private:
@@ -76,9 +70,10 @@ private:
     [[nodiscard]] Device &find(const std::string &guid);
     void offer(Device &device);
     void rescind(Device &device);
+    void withdraw(Device &device);
+    void forget(const std::string &guid);
     void attach_uio(Device &device);
     void detach_uio(Device &device, SessionEnd reason);
-    [[nodiscard]] Json stats_of(Device &device);
 
     GpaMode mode_;
     TraceFile *trace_;

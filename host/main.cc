@@ -11,6 +11,7 @@
 #include "host/control.h"
 #include "host/error.h"
 #include "host/log.h"
+#include "host/machine.h"
 
 namespace netvsc::host {
 

@@ -26,6 +26,23 @@ constexpr size_t kMaxReplies = 64;
  * that wait for it: a switch would have dropped them. */
 constexpr uint64_t kHoldNs = 100'000'000;
 
+/* The version that brought a message which came after version 1 (D.2); to an
+ * older host it is of an unknown type. */
+uint32_t
+first_version(uint32_t type)
+{
+    switch (type) {
+    case nvsp::kSendNdisConfig:
+        return nvsp::kVersion2;
+    case nvsp::kSwitchDataPath:
+        return nvsp::kVersion4;
+    case nvsp::kSubchannel:
+        return nvsp::kVersion5;
+    default:
+        return 0;
+    }
+}
+
 } // namespace
 
 NetVsp::NetVsp(const NicConfig &nic, FrontEnd &front_end, Backend &backend,
@@ -190,6 +207,9 @@ NetVsp::handle(const RingPacket &packet, uint64_t now_ns)
     }
     if (*type != nvsp::kInit && !agreement_.version) {
         return "NVSP message before INIT";
+    }
+    if (agreement_.version < first_version(*type)) {
+        return "NVSP message that the agreed version does not have";
     }
     switch (*type) {
     case nvsp::kInit:

@@ -50,7 +50,7 @@ NetVsp::handle_init(const RingPacket &packet)
         return "second NVSP INIT in a session";
     }
     for (uint32_t version : kVersions) {
-        if (version >= message->min_version &&
+        if (version <= nic_.nvsp && version >= message->min_version &&
             version <= message->max_version) {
             agreement_.version = version;
             break;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <ctime>
 
-#include <nlohmann/json.hpp>
 #include <sys/prctl.h>
 
 #include "host/log.h"
@@ -12,8 +11,6 @@
 namespace netvsc::host {
 
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 /* The worker spins this long after the last work: the gap between two bursts
  * of a busy wire, and about what one sleep and wake-up costs. */
@@ -112,10 +109,9 @@ Nic::set_link(bool up)
         link_up_ = up;
         awake_ = true;
         log(config_.guid, up ? "link up" : "link down");
-        if (session_) {
+        if (session_ && !session_->failed()) {
             session_->set_link(up);
-            trace_.text(TraceKind::kEvent,
-                        Json{{"event", "link"}, {"up", up}}.dump());
+            trace_event({{"event", "link"}, {"up", up}});
         }
     });
 }
@@ -129,9 +125,6 @@ Nic::open(FrontEnd &front_end, const ChannelInfo &info)
     auto number = static_cast<uint32_t>(counters_.sessions);
     trace_ = Trace(trace_file_, number_, number);
     front_end_ = &front_end;
-    /* The kernel formats both rings when it opens a channel. */
-    RingMemory(front_end.to_host_ring()).format();
-    RingMemory(front_end.to_guest_ring()).format();
     session_ = std::make_unique<NetVsp>(config_, front_end, *backend_,
                                         counters_, trace_, link_up_);
     awake_ = true;
@@ -216,9 +209,22 @@ Nic::end_trace(SessionEnd reason)
 void
 Nic::trace_irq_control(bool unmask)
 {
-    trace_.text(
-        TraceKind::kEvent,
-        Json{{"event", "irq-control"}, {"value", unmask ? 1 : 0}}.dump());
+    trace_event({{"event", "irq-control"}, {"value", unmask ? 1 : 0}});
+}
+
+void
+Nic::trace_gpadl(uint32_t handle, size_t size)
+{
+    trace_event({{"event", "gpadl"}, {"handle", handle}, {"bytes", size}});
+}
+
+/* A session's close record is its last. */
+void
+Nic::trace_event(const Json &event)
+{
+    if (trace_open_) {
+        trace_.text(TraceKind::kEvent, event.dump());
+    }
 }
 
 /* --- The worker -------------------------------------------------------- */

@@ -9,13 +9,16 @@
 
 #include <thread>
 
+#include <nlohmann/json.hpp>
+
 #include "host/event_loop.h"
 #include "host/netvsp.h"
 #include "host/peer.h"
 
 namespace netvsc::host {
 
-/* What the trace tells about a channel, from its front end. */
+/* What the trace tells about a channel, from its front end.  A GPADL that is
+ * not known when the channel opens is 0. */
 struct ChannelInfo {
     uint32_t relid;
     uint32_t monitor_id;
@@ -86,6 +89,8 @@ public:
     void close(SessionEnd reason);
     /* Notes in the trace what the guest did outside of the rings. */
     void trace_irq_control(bool unmask);
+    /* Notes what a GPADL is that open() did not know. */
+    void trace_gpadl(uint32_t handle, size_t size);
     void
     count_protocol_error()
     {
@@ -93,12 +98,15 @@ public:
     }
 
 private:
+    using Json = nlohmann::ordered_json;
+
     void work();
     [[nodiscard]] bool serve(uint64_t now_ns);
     [[nodiscard]] bool fall_asleep(uint64_t now_ns);
     void sleep();
     void update_books();
     void end_trace(SessionEnd reason);
+    void trace_event(const Json &event);
 
     NicConfig config_;
     uint32_t number_;

@@ -40,13 +40,16 @@ AC_DEFUN([NETVSC_WARNINGS], [
 # NETVSC_SANITIZERS
 # -----------------
 # The sanitizers apply to every object of ours.  Frame pointers and -O1 make
-# their reports readable.
+# their reports readable.  They cannot be part of a static program: what
+# should be one has STATIC_LDFLAGS.
 AC_DEFUN([NETVSC_SANITIZERS], [
   AC_ARG_ENABLE([sanitizers],
     [AS_HELP_STRING([--enable-sanitizers=LIST],
        [compile with gcc's sanitizers: address,undefined or thread])])
+  STATIC_LDFLAGS=
+  AC_SUBST([STATIC_LDFLAGS])
   AS_CASE([$enable_sanitizers],
-    [''|no], [],
+    [''|no], [STATIC_LDFLAGS=-all-static],
     [yes], [AC_MSG_ERROR([--enable-sanitizers wants a list:
                           --enable-sanitizers=address,undefined])],
     [sanitize="-fsanitize=$enable_sanitizers"

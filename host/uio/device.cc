@@ -18,13 +18,6 @@ namespace uio = wire::uio_socket;
 
 namespace {
 
-/* The latency word of the monitor page for microseconds. */
-uint16_t
-latency_units(uint32_t us)
-{
-    return static_cast<uint16_t>(us * 1000 / wire::kMonitorLatencyNs);
-}
-
 /* openvmm's form of a connection id (B.8). */
 constexpr uint32_t kConnectionIdSint = 0x2000;
 
@@ -40,12 +33,14 @@ UioDevice::UioDevice(Nic &nic, const ChannelInfo &info,
       opened_(std::move(opened)), rings_("netvsc-rings", wire::kUioRingsSize),
       receive_buffer_("netvsc-receive", nic.config().receive_buffer),
       send_buffer_("netvsc-send", nic.config().send_buffer),
-      trigger_(pages.monitor_page().bytes(), info.monitor_id),
       path_(dev_dir + "/uio" + std::to_string(number)),
       listener_(listen_at(path_, SOCK_SEQPACKET))
 {
-    trigger_.announce(info.relid | kConnectionIdSint,
-                      latency_units(nic.config().latency_us));
+    if (nic.config().monitor) {
+        trigger_.emplace(pages.monitor_page().bytes(), info.monitor_id);
+        trigger_->announce(info.relid | kConnectionIdSint,
+                           latency_units(nic.config().latency_us));
+    }
     nic_.call([this] {
         nic_.loop().watch(listener_.get(), [this] { accept_client(); });
     });
@@ -128,13 +123,13 @@ UioDevice::interrupt()
 bool
 UioDevice::take_signal()
 {
-    return trigger_.take();
+    return trigger_ ? trigger_->take() : std::exchange(signalled_, false);
 }
 
 uint64_t
 UioDevice::signal_interval_ns()
 {
-    return trigger_.interval_ns();
+    return trigger_ ? trigger_->interval_ns() : EventLoop::kForever;
 }
 
 /* --- Connections ------------------------------------------------------- */
@@ -250,6 +245,9 @@ UioDevice::handle_hello(Client &client, Bytes message)
     if (users_++ == 0) {
         process_.attach(client.pid);
         log("opened by process " + std::to_string(client.pid));
+        /* The kernel formats both rings when it opens a channel. */
+        RingMemory(to_host_ring()).format();
+        RingMemory(to_guest_ring()).format();
         nic_.open(*this, info_);
         opened_(true);
     }
@@ -262,6 +260,7 @@ UioDevice::handle_irq_control(Bytes message)
     /* What the kernel does for a 4-byte write(): it does not look at the
      * ring, and signals the host only where there is no monitor (C.4). */
     bool unmask = load<uio::IrqControl>(message).value != 0;
+    signalled_ |= unmask && !trigger_;
     RingMemory(to_guest_ring()).interrupt_mask().store(unmask ? 0 : 1);
     nic_.trace_irq_control(unmask);
 }

@@ -9,7 +9,9 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
+#include "host/monitor.h"
 #include "host/nic.h"
 #include "host/uio/pages.h"
 
@@ -74,7 +76,8 @@ private:
     SharedMemory rings_;
     SharedMemory receive_buffer_;
     SharedMemory send_buffer_;
-    MonitorTrigger trigger_;
+    std::optional<MonitorTrigger> trigger_; /* With a monitor id. */
+    bool signalled_ = false;                /* By irq-control, without one. */
     DmaRegions dma_;
     ProcessMemory process_;
 

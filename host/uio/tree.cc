@@ -1,8 +1,6 @@
 #include "host/uio/tree.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 
 #include "host/error.h"
 #include "wire/vmbus.h"
@@ -12,8 +10,6 @@ namespace netvsc::host {
 namespace fs = std::filesystem;
 
 namespace {
-
-constexpr char kLockName[] = "netvsc-host.lock";
 
 /* As the kernel prints them for the VMBus (C.2): Microsoft, and the class's
  * place in its table of devices. */
@@ -114,7 +110,14 @@ SysfsTree::SysfsTree(const std::string &root)
     try {
         fs::create_directories(root);
         root_ = fs::canonical(root);
-        lock();
+        lock_.emplace(root_);
+        if (lock_->found_dead()) {
+            clear();
+        } else if (fs::exists(root_ / "sys") || fs::exists(root_ / "dev")) {
+            throw HostError(root_.string() +
+                            " has a sys or dev directory that no netvsc-host "
+                            "made; choose an empty directory with --root.");
+        }
         for (const char *dir :
              {"dev", "sys/bus/vmbus/devices",
               "sys/bus/vmbus/drivers/uio_hv_generic",
@@ -130,50 +133,14 @@ SysfsTree::SysfsTree(const std::string &root)
 
 SysfsTree::~SysfsTree()
 {
-    clear();
-    /* Last, and while it is still locked. */
-    std::error_code ignored;
-    fs::remove(root_ / kLockName, ignored);
-}
-
-void
-SysfsTree::lock()
-{
-    fs::path path = root_ / kLockName;
-    struct stat held {};
-    struct stat named {};
-    bool existed;
-    do {
-        existed = fs::exists(path);
-        lock_ =
-            UniqueFd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
-        if (!lock_) {
-            throw_errno("Cannot create " + path.string());
-        }
-        if (flock(lock_.get(), LOCK_EX | LOCK_NB) < 0) {
-            throw HostError("Another netvsc-host serves " + root_.string() +
-                            "; end it with 'netvsc-host ctl --root " +
-                            root_.string() + " quit'.");
-        }
-        /* A host that just ended may have removed the file in between. */
-    } while (fstat(lock_.get(), &held) < 0 || stat(path.c_str(), &named) < 0 ||
-             held.st_ino != named.st_ino);
-
-    if (existed) {
-        clear();
-    } else if (fs::exists(root_ / "sys") || fs::exists(root_ / "dev")) {
-        fs::remove(path);
-        throw HostError(root_.string() +
-                        " has a sys or dev directory that no netvsc-host "
-                        "made; choose an empty directory with --root.");
-    }
+    clear(); /* While it is still locked. */
 }
 
 void
 SysfsTree::clear()
 {
     std::error_code ignored;
-    for (const char *name : {"sys", "dev", "netvsc-host.ctl"}) {
+    for (const char *name : {"sys", "dev", kControlSocket}) {
         fs::remove_all(root_ / name, ignored);
     }
     /* Nobody can reach the directory's devices any more, and an empty root
@@ -201,7 +168,11 @@ SysfsTree::add(const DeviceEntry &entry)
     write_file(dir / "class_id", "{" + std::string(wire::kNicClassGuid) + "}");
     write_file(dir / "device_id", "{" + guid + "}");
     write_file(dir / "id", relid);
-    write_file(dir / "monitor_id", monitor);
+    if (entry.config.monitor) {
+        /* Hidden from a channel that has none (C.2). */
+        write_file(dir / "monitor_id", monitor);
+        write_file(dir / "channels" / relid / "monitor_id", monitor);
+    }
     write_file(dir / "state", std::to_string(kStateOffered));
     write_file(dir / "numa_node", "0");
     write_file(dir / "vendor", kVendor);
@@ -210,7 +181,6 @@ SysfsTree::add(const DeviceEntry &entry)
     write_file(dir / "channel_vp_mapping", relid + ":0");
     write_file(dir / "driver_override", "(null)");
     write_file(dir / "channels" / relid / "subchannel_id", "0");
-    write_file(dir / "channels" / relid / "monitor_id", monitor);
     write_file(dir / "channels" / relid / "cpu", "0");
     write_bound(entry, dir);
     fs::rename(dir, device(guid));

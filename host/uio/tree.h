@@ -7,10 +7,12 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "host/config.h"
 #include "host/nic.h"
+#include "host/root_lock.h"
 
 namespace netvsc::host {
 
@@ -44,7 +46,7 @@ public:
     [[nodiscard]] std::string
     control_path() const
     {
-        return root_ / "netvsc-host.ctl";
+        return root_ / kControlSocket;
     }
 
     /* The device as it looks with the binding in its configuration. */
@@ -55,7 +57,6 @@ public:
     void set_state(const std::string &guid, unsigned state);
 
 private:
-    void lock();
     void clear();
     void write_bound(const DeviceEntry &entry,
                      const std::filesystem::path &dir);
@@ -63,7 +64,7 @@ private:
     [[nodiscard]] std::filesystem::path device(const std::string &guid) const;
 
     std::filesystem::path root_;
-    UniqueFd lock_;
+    std::optional<RootLock> lock_;
 };
 
 } // namespace netvsc::host

@@ -13,6 +13,14 @@ tests_unit_host_tests_SOURCES = \
 	tests/unit/host_netvsp_test.cc \
 	tests/unit/host_oid_test.cc \
 	tests/unit/host_ring_test.cc \
-	tests/unit/host_trace_test.cc
+	tests/unit/host_trace_test.cc \
+	tests/unit/vmm_acpi_test.cc \
+	tests/unit/vmm_boot_test.cc \
+	tests/unit/vmm_bus_test.cc \
+	tests/unit/vmm_cpuid_test.cc \
+	tests/unit/vmm_platform_test.cc \
+	tests/unit/vmm_ram.h \
+	tests/unit/vmm_synic_test.cc
 tests_unit_host_tests_LDADD = \
-	host/libnetvschost.la -lgtest -lgtest_main -lpthread
+	host/vmm/libnetvscvmm.la host/libnetvschost.la \
+	-lgtest -lgtest_main -lpthread

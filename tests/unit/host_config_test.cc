@@ -33,6 +33,8 @@ TEST(HostConfig, HasOpenvmmsDefaults)
     EXPECT_EQ(nic.control_suballocs, 16u);
     EXPECT_EQ(nic.latency_us, 100u);
     EXPECT_EQ(nic.completion_delay_us, 0u);
+    EXPECT_TRUE(nic.monitor);
+    EXPECT_EQ(nic.nvsp, 0x00060001u);
 }
 
 TEST(HostConfig, TakesEveryProperty)
@@ -41,7 +43,8 @@ TEST(HostConfig, TakesEveryProperty)
         parse(",mac=02:00:00:00:00:07,mtu=9000,speed=40G,driver=none,tap=tap0,"
               "receive-buffer=16M,send-buffer=1M,section-size=1728,"
               "packets-per-message=1,alignment-shift=0,ranges=1,"
-              "control-suballocs=4,latency-us=50,completion-delay-us=200");
+              "control-suballocs=4,latency-us=50,completion-delay-us=200,"
+              "monitor=no,nvsp=2");
     EXPECT_EQ(to_text(nic.mac), "02:00:00:00:00:07");
     EXPECT_EQ(nic.mtu, 9000u);
     EXPECT_EQ(nic.speed, 40'000'000'000u);
@@ -51,6 +54,11 @@ TEST(HostConfig, TakesEveryProperty)
     EXPECT_EQ(nic.section_size, 1728u);
     EXPECT_EQ(nic.ranges, 1u);
     EXPECT_EQ(nic.completion_delay_us, 200u);
+    EXPECT_FALSE(nic.monitor);
+    EXPECT_EQ(nic.nvsp, 0x00030002u);
+    EXPECT_EQ(parse(",nvsp=6").nvsp, 0x00060000u);
+    EXPECT_EQ(parse(",nvsp=5,monitor=yes").nvsp, 0x00050000u);
+    EXPECT_EQ(parse(",nvsp=4").nvsp, 0x00040000u);
 }
 
 TEST(HostConfig, WritesGuidsAsSysfsDoes)
@@ -80,6 +88,9 @@ TEST(HostConfig, RefusesWhatIsWrongAndNamesIt)
         "ranges=0",
         "ranges=571",
         "alignment-shift=8",
+        "monitor=maybe",
+        "nvsp=3",
+        "nvsp=6.0",
         "mtu",
         "colour=red",
         "packets-per-message",

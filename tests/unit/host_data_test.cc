@@ -326,6 +326,43 @@ TEST_F(HostData, LeavesFromGuestMemory)
     EXPECT_EQ(to_hex(guest.backend.sent[0]), to_hex(frame));
 }
 
+TEST_F(HostData, LeavesFromRangesOfSeveralPages)
+{
+    /* Eight frames in one message: pages 3, 9 and 5 from byte 4,090 on, of
+     * which the last is filled to its end; then pages 12 and 13. */
+    Message message;
+    std::vector<Buffer> frames;
+    for (uint8_t i = 0; i < 8; i++) {
+        frames.push_back(plain_frame(1508, i));
+        message.bytes(rndis_packet(frames.back()));
+    }
+    Bytes left = message;
+    constexpr struct {
+        uint32_t page, offset, size;
+    } kPieces[] = {{3, 4090, 6},
+                   {9, 0, 4096},
+                   {5, 0, 4096},
+                   {12, 100, 3996},
+                   {13, 0, 222}};
+    for (const auto &piece : kPieces) {
+        std::memcpy(guest.front_end.gpa.bytes.data() + piece.page * 4096 +
+                        piece.offset,
+                    left.data(), piece.size);
+        left = left.subspan(piece.size);
+    }
+    ASSERT_TRUE(left.empty());
+    Message ranges = Message().u32(0).u32(2);
+    ranges.u32(8198).u32(4090).u64(3).u64(9).u64(5);
+    ranges.u32(4218).u32(100).u64(12).u64(13);
+    guest.write(9, 42, 1, ranges,
+                Message().u32(107).u32(0).u32(0xffffffff).u32(0).zeros(24));
+    guest.serve();
+    ASSERT_EQ(guest.backend.sent.size(), frames.size());
+    for (size_t i = 0; i < frames.size(); i++) {
+        EXPECT_EQ(to_hex(guest.backend.sent[i]), to_hex(frames[i])) << i;
+    }
+}
+
 TEST_F(HostData, LeavesFromSectionAndMemoryTogether)
 {
     Buffer first = plain_frame(60, 1);
@@ -505,6 +542,9 @@ INSTANTIATE_TEST_SUITE_P(
                  Message().u32(0).u32(kNone).u32(0).u32(0).buffer(), kNone, 0},
         BadPlace{"PagesMissing", 9,
                  Message().u32(0).u32(1).u32(4097).u32(0).u64(0).buffer(),
+                 kNone, 0},
+        BadPlace{"PageMissingBecauseOfTheOffset", 9,
+                 Message().u32(0).u32(1).u32(104).u32(4000).u64(0).buffer(),
                  kNone, 0},
         BadPlace{"OffsetBeyondThePage", 9,
                  Message().u32(0).u32(1).u32(104).u32(4096).u64(0).buffer(),

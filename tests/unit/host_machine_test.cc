@@ -341,6 +341,47 @@ TEST_F(HostMachine, OffersANicAgainAsANewChannel)
     EXPECT_NE(contents(device() / "id"), before);
 }
 
+TEST_F(HostMachine, LosesNoNumbersWhenAnOfferFails)
+{
+    add(kSecond, ",driver=hv_netvsc");
+    fs::path dev = fs::path(root()) / "dev";
+    fs::remove(dev);
+    for (int i = 0; i < 300; i++) {
+        EXPECT_THROW(add(kFirst), HostError);
+    }
+    EXPECT_THROW(machine->bind(kSecond, DriverBinding::kUioHvGeneric),
+                 HostError);
+    EXPECT_EQ(machine->list()[0]["driver"], "none");
+    fs::create_directory(dev);
+    add(kFirst);
+    EXPECT_EQ(monitor_id(kFirst), 1u);
+    EXPECT_TRUE(fs::is_socket(uio(0)));
+    /* A NIC that cannot be offered again is gone, and so is what it had. */
+    fs::remove_all(dev);
+    EXPECT_THROW(machine->reoffer(kFirst), HostError);
+    EXPECT_EQ(machine->list().size(), 1u);
+    fs::create_directory(dev);
+    add(kFirst);
+    EXPECT_EQ(monitor_id(kFirst), 1u);
+    EXPECT_TRUE(fs::is_socket(uio(0)));
+}
+
+TEST_F(HostMachine, SignalsWithoutAMonitorByIrqControl)
+{
+    add(kFirst, ",monitor=no");
+    EXPECT_FALSE(fs::exists(device() / "monitor_id"));
+    EXPECT_FALSE(fs::exists(device() / "channels/1/monitor_id"));
+    EXPECT_TRUE(machine->list()[0]["monitor_id"].is_null());
+    SocketGuest guest(uio());
+    (void) guest.hello();
+    write_packet(guest.to_host_ring(), 6, 5, 1, {},
+                 Message().u32(1).u32(0x00060001).u32(0x00060001).zeros(28));
+    guest.send(Message().u32(2).u32(1));
+    EXPECT_TRUE(guest.wait_packet());
+    add(kSecond);
+    EXPECT_EQ(monitor_id(kSecond), 0u);
+}
+
 TEST_F(HostMachine, RefusesALiveRootAndForeignOnes)
 {
     EXPECT_THROW(Machine(root(), GpaMode::kDma, nullptr), HostError);

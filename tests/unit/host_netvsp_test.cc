@@ -127,6 +127,49 @@ TEST(HostNetVsp, RefusesUnknownVersionsAndTakesTheNext)
     EXPECT_EQ(guest.session->agreement().version, 0x00050000u);
 }
 
+TEST(HostNetVsp, IsAsOldAsConfigured)
+{
+    constexpr uint32_t kVersions[] = {0x00060001, 0x00060000, 0x00050000,
+                                      0x00040000, 0x00030002, 0x00000002};
+    const std::pair<const char *, uint32_t> hosts[] = {{"6.1", 0x00060001},
+                                                       {"6", 0x00060000},
+                                                       {"5", 0x00050000},
+                                                       {"4", 0x00040000},
+                                                       {"2", 0x00030002}};
+    for (const auto &[text, highest] : hosts) {
+        Guest guest(std::string("nvsp=") + text);
+        uint32_t got = 0;
+        for (uint32_t version : kVersions) {
+            Buffer reply = guest.request(1, nvsp_init(version));
+            bool agreed = load<uint32_t>(reply, 12) == 1;
+            EXPECT_EQ(agreed, version <= highest) << text << version;
+            if (agreed) {
+                got = version;
+                break;
+            }
+        }
+        EXPECT_EQ(got, highest);
+        /* The rest is the same for all: NDIS, buffers, RNDIS (D.4). */
+        guest.ndis();
+        EXPECT_EQ(load<uint32_t>(guest.receive_buffer(), 4), 1u);
+        EXPECT_EQ(load<uint32_t>(guest.send_buffer(), 4), 1u);
+        EXPECT_EQ(load<uint32_t>(guest.control(rndis_initialize(1)), 12), 0u);
+    }
+}
+
+TEST(HostNetVsp, DoesNotKnowMessagesOfLaterVersions)
+{
+    const std::pair<uint32_t, uint32_t> messages[] = {
+        {125, 0x00000002}, {129, 0x00030002}, {133, 0x00040000}};
+    for (const auto &[type, version] : messages) {
+        Guest guest;
+        guest.init(version);
+        guest.inband(5, Message().u32(type).u32(1).zeros(32));
+        guest.serve();
+        EXPECT_TRUE(guest.session->failed()) << type;
+    }
+}
+
 TEST(HostNetVsp, AnswersRequestsWithTransactionIdZero)
 {
     Guest guest;

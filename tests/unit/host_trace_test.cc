@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "host/nic.h"
 #include "tests/unit/host_guest.h"
 
 namespace netvsc::host::test {
@@ -152,6 +153,38 @@ TEST_F(HostTrace, HasTheBuffersAfterTheirPackets)
         EXPECT_EQ(to_hex(Bytes(all[4].payload).subspan(256)),
                   to_hex(plain_frame(64)));
     }
+}
+
+TEST_F(HostTrace, EndsASessionWithItsCloseRecord)
+{
+    PeerQueues peers;
+    TraceFile file(path, TraceFile::kSnapAll);
+    for (bool breaks : {false, true}) {
+        FakeFrontEnd front_end;
+        Nic nic(parse_nic("guid=f8615163-0000-1000-2000-00155d000001"), breaks,
+                peers, &file);
+        if (breaks) {
+            store(front_end.to_host_ring(), 0, uint32_t{4});
+        }
+        nic.call([&] { nic.open(front_end, {1, 0, 71, 72}); });
+        if (breaks) {
+            while (nic.status().state != "failed") {
+            }
+        }
+        nic.call([&] { nic.trace_irq_control(true); });
+        nic.set_link(false);
+        nic.call([&] { nic.close(SessionEnd::kClosed); });
+        nic.call([&] { nic.trace_irq_control(true); });
+        nic.set_link(true);
+    }
+    file.flush();
+
+    std::vector<uint16_t> kinds[2];
+    for (const Record &record : records()) {
+        kinds[record.nic].push_back(record.kind);
+    }
+    EXPECT_EQ(kinds[0], (std::vector<uint16_t>{1, 8, 8, 7}));
+    EXPECT_EQ(kinds[1], (std::vector<uint16_t>{1, 7}));
 }
 
 } // namespace

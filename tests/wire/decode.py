@@ -76,6 +76,8 @@ class Judge:
             if not isinstance(event.get('event'), str):
                 raise Violation('An event without a name.', r.payload, 0,
                                 'event')
+            if event['event'] == 'gpadl':
+                self.gpadl(nic, r, event)
             return
         if r.kind == OPEN:
             self.open(nic, r)
@@ -98,6 +100,15 @@ class Judge:
             nic.session = None
         else:
             session.data(r)
+
+    def gpadl(self, nic, r, event):
+        if nic.session is None or r.session != nic.number:
+            raise Violation('A GPADL of no open session.', r.payload)
+        for key in ('handle', 'bytes'):
+            if not isinstance(event.get(key), int) or event[key] <= 0:
+                raise Violation(f'A GPADL without a number "{key}".',
+                                r.payload)
+        nic.session.gpadls[event['handle']] = event['bytes']
 
     def open(self, nic, r):
         if nic.session is not None:

@@ -106,6 +106,8 @@ class Setup:
         self.ndis_mtu = None
         self.capabilities = 0
         self.recv_asked = self.send_asked = False
+        self.gpadls = {}                 # handle -> bytes, of events
+        self.told = {}                   # 'receive', 'send' -> handle
         self.suballoc_size = self.suballocs = 0
         self.section_size = self.sections = 0
         self.recv_revoked = self.send_revoked = False
@@ -175,7 +177,7 @@ class Setup:
             raise Violation('A second SEND_RECV_BUF in one session.', p.data,
                             p.payload)
         self.recv_asked = True
-        self.gpadl(p, 'receive_gpadl')
+        self.gpadl(p, 'receive')
         ident = U16.unpack_from(p.data, p.payload + 8)[0]
         if ident != RECV_BUFFER_ID:
             raise Violation(f'The receive buffer has id 0x{ident:04x}, not '
@@ -189,14 +191,27 @@ class Setup:
             raise Violation('A second SEND_SEND_BUF in one session.', p.data,
                             p.payload)
         self.send_asked = True
-        self.gpadl(p, 'send_gpadl')
+        self.gpadl(p, 'send')
 
-    def gpadl(self, p, key):
+    def gpadl(self, p, which):
         handle = U32.unpack_from(p.data, p.payload + 4)[0]
-        if handle != self.opened[key]:
-            raise Violation(f'GPADL 0x{handle:x} is not the {key} of this '
-                            f'session, 0x{self.opened[key]:x}.', p.data,
+        known = self.opened[which + '_gpadl']
+        if known and handle != known:
+            raise Violation(f'GPADL 0x{handle:x} is not the {which}_gpadl of '
+                            f'this session, 0x{known:x}.', p.data,
                             p.payload + 4)
+        self.told[which] = handle
+
+    def buffer_size(self, p, which):
+        """As the session was opened, or as an event told later."""
+        if self.opened[which + '_gpadl']:
+            return self.opened[which + '_buffer']
+        handle = self.told[which]
+        if handle not in self.gpadls:
+            raise Violation(f'The {which} buffer is accepted, but no event '
+                            f'said what GPADL 0x{handle:x} is.', p.data,
+                            p.payload + 4)
+        return self.gpadls[handle]
 
     def subchannel(self, p, request):
         if self.version < NVSP_5:
@@ -274,10 +289,10 @@ class Setup:
             raise Violation(f'{number} sub-allocations of {size} bytes: '
                             f'there is at least one, and of {MIN_SECTION}.',
                             p.data, at + 16)
-        if size * number > self.opened['receive_buffer']:
+        limit = self.buffer_size(p, 'receive')
+        if size * number > limit:
             raise Violation(f'{number} sub-allocations of {size} bytes are '
-                            'more than the receive buffer, '
-                            f'{self.opened["receive_buffer"]}.', p.data,
+                            f'more than the receive buffer, {limit}.', p.data,
                             at + 20)
         if end != size * number:                               # J.1 vector
             raise Violation(f'The end offset is {end}, but {number} '
@@ -295,7 +310,7 @@ class Setup:
         at = p.payload
         if self.status(p, 4) != 1:
             return
-        limit = self.opened['send_buffer']
+        limit = self.buffer_size(p, 'send')
         size = U32.unpack_from(p.data, at + 8)[0]
         if size < MIN_SECTION or size % 4 or size > limit:         # D.5
             raise Violation(f'A send section of {size} bytes: guests refuse '

@@ -6,7 +6,7 @@ import struct
 from selftest_changes import (FRAME, at_end, attribute, both, document, drop,
                               lengthen, move, nothing, put, repeat, then)
 from selftest_encoder import NO_SECTION, Trace, Wire, nvsp, transfer_head
-from selftest_sessions import dpdk, killed, linux, own
+from selftest_sessions import dpdk, kernel, killed, linux, own
 
 
 def old_version(value):
@@ -56,6 +56,16 @@ ORDER = [
      'A second SEND_RECV_BUF'),
     ('receive buffer of another GPADL', linux, put('recv', 20, '<I', 7),
      'GPADL 0x7 is not the receive_gpadl'),
+    ('receive buffer of a GPADL that nobody told about', kernel,
+     drop('recv.gpadl'), 'no event said what GPADL 0xe1e10 is'),
+    ('receive buffer of another GPADL in a VM', kernel,
+     put('recv', 20, '<I', 7), 'no event said what GPADL 0x7 is'),
+    ('receive buffer longer than its GPADL', kernel,
+     document('recv.gpadl', bytes=4096), 'more than the receive buffer, 4096'),
+    ('send buffer of a GPADL that nobody told about', kernel,
+     drop('send.gpadl'), 'no event said what GPADL 0xe1e11 is'),
+    ('GPADL without its length', kernel, document('send.gpadl', bytes=None),
+     'A GPADL without a number "bytes"'),
     ('receive buffer with another id', linux, put('recv', 24, '<H', 0xFACE),
      'id 0xface, not 0xCAFE'),
     ('send buffer before receive buffer', linux, both(

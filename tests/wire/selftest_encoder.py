@@ -331,9 +331,10 @@ class Wire:
     """One NIC, both sides: every method adds records to the trace."""
 
     def __init__(self, trace, nic=0, ring_bytes=8192, receive=31 << 20,
-                 suballoc=1808, section=6144):
+                 suballoc=1808, section=6144, late=False):
         self.trace = trace
         self.nic = nic
+        self.late = late         # the guest names its buffers later
         self.number = 0
         self.ring_bytes = ring_bytes
         self.receive = receive
@@ -342,11 +343,13 @@ class Wire:
         self.send = 16 << 20
 
     def opening(self):
+        known = {'receive_buffer': self.receive, 'send_buffer': self.send,
+                 'receive_gpadl': 0xE1E10, 'send_gpadl': 0xE1E11}
+        if self.late:
+            known = dict.fromkeys(known, 0)
         return {'guid': '{f8615163-0000-1000-2000-00155d0a0b0c}',
                 'mac': '00:15:5d:0a:0b:0c', 'mtu': 1500, 'relid': 5,
-                'monitor_id': 3, 'ring_bytes': self.ring_bytes,
-                'receive_buffer': self.receive, 'send_buffer': self.send,
-                'receive_gpadl': 0xE1E10, 'send_gpadl': 0xE1E11,
+                'monitor_id': 3, 'ring_bytes': self.ring_bytes, **known,
                 'section_size': self.section, 'suballoc_size': self.suballoc,
                 'packets_per_message': 8, 'alignment_shift': 3,
                 'speed': 10000000000}
@@ -367,8 +370,13 @@ class Wire:
             'tx_messages': self.messages,
             'tx_completed': self.completed}).encode(), 'close')
 
-    def event(self, name):
-        return self.add(8, json.dumps({'event': name}).encode(), 'event')
+    def event(self, name, label='event', **values):
+        return self.add(8, json.dumps({'event': name, **values}).encode(),
+                        label)
+
+    def gpadl(self, handle, size, label):
+        if self.late:
+            self.event('gpadl', label, handle=handle, bytes=size)
 
     def add(self, kind, payload, label, channel=0, position=0,
             original=None):

@@ -37,12 +37,14 @@ def nvsp_setup(w, style):
     w.guest(nvsp(100, 6, 30, fill=fill), 'version', none)
     tid = next(ids)
     w.guest(nvsp(101, 0xE1E10, 0xCAFE, fill=fill), 'recv', tid, 1)
+    w.gpadl(0xE1E10, w.receive, 'recv.gpadl')
     count = w.receive // w.suballoc
     w.reply(nvsp(102, 1, 1, 0, w.suballoc, count, w.suballoc * count),
             'recv.reply', tid)
     tid = next(ids)
     w.guest(nvsp(104, 0xE1E11, 0 if linux else 0xFACE, fill=fill), 'send',
             tid, 1)
+    w.gpadl(0xE1E11, w.send, 'send.gpadl')
     w.reply(nvsp(105, 1, w.section), 'send.reply', tid)
 
 
@@ -128,10 +130,15 @@ def goodbye(w, style='linux'):
 
 # ---- Sessions ---------------------------------------------------------------
 
-def linux(trace=None, nic=0, closed=True):
+def kernel():
+    """The same from a kernel in a VM, which names its buffers late."""
+    return linux(late=True)
+
+
+def linux(trace=None, nic=0, closed=True, late=False):
     """Everything that a modern Linux does on one NIC, with two channels."""
     trace = trace or Trace()
-    w = Wire(trace, nic)
+    w = Wire(trace, nic, late=late)
     w.open()
     w.event('irq-control')
     nvsp_setup(w, 'linux')

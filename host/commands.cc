@@ -1,0 +1,133 @@
+#include "host/commands.h"
+
+#include "host/error.h"
+
+namespace netvsc::host {
+
+using Json = Commands::Json;
+
+namespace {
+
+std::string
+one_argument(const std::vector<std::string> &words, const char *usage)
+{
+    if (words.size() != 2) {
+        throw HostError(std::string("Usage: ") + usage + ".");
+    }
+    return words[1];
+}
+
+bool
+parse_link(const std::string &word)
+{
+    if (word != "up" && word != "down") {
+        throw HostError("A link is up or down, not '" + word + "'.");
+    }
+    return word == "up";
+}
+
+} // namespace
+
+Json
+run_command(Commands &host, const std::vector<std::string> &words)
+{
+    const std::string &command = words.empty() ? std::string() : words[0];
+    Json done = Json::object();
+    if (command == "list") {
+        return host.list();
+    }
+    if (command == "stats") {
+        return words.size() == 1 ? host.stats()
+                                 : host.stats(parse_guid(
+                                       one_argument(words, "stats [GUID]")));
+    }
+    if (command == "add") {
+        host.add(parse_nic(one_argument(words, "add KEY=VALUE,...")));
+        return done;
+    }
+    if (command == "remove") {
+        host.remove(parse_guid(one_argument(words, "remove GUID")));
+        return done;
+    }
+    if (command == "reoffer") {
+        host.reoffer(parse_guid(one_argument(words, "reoffer GUID")));
+        return done;
+    }
+    if (command == "link" || command == "bind") {
+        if (words.size() != 3) {
+            throw HostError("Usage: link GUID up|down, or bind GUID "
+                            "uio_hv_generic|hv_netvsc|none.");
+        }
+        std::string guid = parse_guid(words[1]);
+        if (command == "link") {
+            host.set_link(guid, parse_link(words[2]));
+        } else {
+            host.bind(guid, parse_driver(words[2]));
+        }
+        return done;
+    }
+    throw HostError("There is no command '" + command +
+                    "'; there are list, stats, add, remove, reoffer, link, "
+                    "bind and quit.");
+}
+
+/* --- What they print --------------------------------------------------- */
+
+Json
+describe(const NicConfig &config, const NicStatus &status)
+{
+    Json nic;
+    nic["guid"] = config.guid;
+    nic["mac"] = to_text(config.mac);
+    nic["mtu"] = config.mtu;
+    nic["speed"] = config.speed;
+    nic["tap"] = config.tap.empty() ? Json(nullptr) : Json(config.tap);
+    nic["peer"] = config.peer.empty() ? Json(nullptr) : Json(config.peer);
+    nic["link"] = status.link_up ? "up" : "down";
+    nic["state"] = status.state;
+    return nic;
+}
+
+Json
+count(const NicStatus &status)
+{
+    const Counters &counters = status.counters;
+    Json json;
+    json["sessions"] = counters.sessions;
+    json["state"] = status.state;
+    json["nvsp_version"] = status.nvsp_version;
+    json["filter"] = status.filter;
+    json["link"] = status.link_up ? "up" : "down";
+    const SessionBooks &books = status.books;
+    const ReceiveCounters &rx = counters.rx;
+    json["rx"] = {{"frames", rx.frames},
+                  {"bytes", rx.bytes},
+                  {"ring_packets", rx.ring_packets},
+                  {"suballocs", books.suballocs},
+                  {"suballocs_outstanding", books.suballocs_outstanding},
+                  {"issued", books.issued},
+                  {"returned", books.returned},
+                  {"dropped_no_suballoc", rx.dropped_no_suballoc},
+                  {"dropped_ring_full", rx.dropped_ring_full},
+                  {"dropped_filter", rx.dropped_filter},
+                  {"dropped_no_session", rx.dropped_no_session},
+                  {"dropped_link_down", rx.dropped_link_down},
+                  {"dropped_oversize", rx.dropped_oversize}};
+    const TransmitCounters &tx = counters.tx;
+    json["tx"] = {{"frames", tx.frames},
+                  {"bytes", tx.bytes},
+                  {"messages", tx.messages},
+                  {"completed", tx.completed},
+                  {"outstanding", books.sends_outstanding},
+                  {"malformed", tx.malformed},
+                  {"dropped_backend", tx.dropped_backend}};
+    json["tap"] = {{"read", counters.wire.read},
+                   {"written", counters.wire.written},
+                   {"write_errors", counters.wire.write_errors}};
+    json["protocol_errors"] = counters.protocol_errors;
+    json["signals"] = counters.signals;
+    json["wakeups"] = counters.wakeups;
+    return json;
+}
+
+} // namespace netvsc::host
