@@ -54,17 +54,6 @@ hide_xsave(kvm_cpuid_entry2 &entry)
     }
 }
 
-/* CMPXCHG16B stays hidden, too: under QEMU's TCG, of version 7.2, a guest with
- * two vCPUs whose allocator uses it (Linux 6.12) found its lists destroyed in
- * every boot, and in none without it. */
-void
-hide_cmpxchg16b(kvm_cpuid_entry2 &entry)
-{
-    if (entry.function == 1) {
-        entry.ecx &= ~bit(13);
-    }
-}
-
 /* Leaves of XSAVE, processor trace, SGX, AMX, AVX-10, of extended topology,
  * which is built anew, and of SVM. */
 constexpr bool
@@ -212,7 +201,6 @@ guest_cpuid(std::span<const kvm_cpuid_entry2> supported,
             continue;
         }
         hide_xsave(entry);
-        hide_cmpxchg16b(entry);
         set_topology(entry, vcpu, vcpus);
         if (entry.function == 1) {
             /* A hypervisor is present; the TSC deadline timer, which KVM
