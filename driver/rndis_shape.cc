@@ -24,6 +24,13 @@ rx_checksum_flags(uint32_t value) noexcept
 }
 
 void
+RndisShape::set_verdict(uint32_t checksum) noexcept
+{
+    last_checksum_ = checksum;
+    flags_ = element_flags_ | (rx_checksum_flags(checksum) & verdict_mask_);
+}
+
+void
 RndisShape::expect(uint32_t at, const void *bytes, uint32_t size) noexcept
 {
     std::memcpy(reinterpret_cast<uint8_t *>(expected_.data()) + at, bytes,
@@ -46,7 +53,7 @@ RndisShape::begin(const Packet &packet) noexcept
                     offsetof(Packet, data_length),
                 &any, sizeof any);
 
-    flags_ = checksum_mask_ = 0;
+    element_flags_ = verdict_mask_ = 0;
     checksum_at_ = hash_at_ = vlan_at_ = 0;
     data_at_ = kOffsetBase + packet.data_offset;
     end_ = sizeof packet + packet.ppi_length;
@@ -64,23 +71,23 @@ RndisShape::add(uint32_t at, const PerPacketInfo &element,
         return;
     }
     expect(at, &element, sizeof element);
-    auto note = [&](uint32_t *where, bool first) {
+    auto note = [&](size_t *where, bool first) {
         /* Of two elements of a kind the last counts, or both. */
         known_form_ &= first;
         *where = value_at;
     };
     switch (value_at ? element.type : kPpiInternal) {
     case kPpiChecksum:
-        note(&checksum_at_, checksum_mask_ == 0);
-        checksum_mask_ = UINT16_MAX;
+        note(&checksum_at_, verdict_mask_ == 0);
+        verdict_mask_ = UINT16_MAX;
         break;
     case kPpiHashValue:
-        note(&hash_at_, !(flags_ & NETVSC_RX_HASH));
-        flags_ |= NETVSC_RX_HASH;
+        note(&hash_at_, !(element_flags_ & NETVSC_RX_HASH));
+        element_flags_ |= NETVSC_RX_HASH;
         break;
     case kPpiVlan:
-        note(&vlan_at_, !(flags_ & NETVSC_RX_VLAN));
-        flags_ |= NETVSC_RX_VLAN;
+        note(&vlan_at_, !(element_flags_ & NETVSC_RX_VLAN));
+        element_flags_ |= NETVSC_RX_VLAN;
         break;
     }
 }
@@ -91,6 +98,7 @@ RndisShape::end() noexcept
     if (known_form_) {
         vectors_ = (end_ + sizeof(Vector) - 1) / sizeof(Vector);
         readable_ = vectors_ * sizeof(Vector);
+        set_verdict(last_checksum_);
     }
 }
 

@@ -55,17 +55,17 @@ public:
         /* Too small becomes huge. */
         if (length > range.size() ||
             size - kEthernetHeader > kMaxFrame - kEthernetHeader ||
-            uint64_t{data_at_} + size > length) {
+            data_at_ + size > length) {
             return false;
         }
         uint32_t checksum = load32(at + checksum_at_);
         if (checksum != last_checksum_) {
-            last_checksum_ = checksum;
-            last_flags_ = rx_checksum_flags(checksum);
+            set_verdict(checksum);
         }
-        frame->flags = flags_ | (last_flags_ & checksum_mask_);
+        uint16_t flags = flags_;
+        frame->flags = flags;
         frame->rss_hash = load32(at + hash_at_);
-        if (flags_ & NETVSC_RX_VLAN) {
+        if (flags & NETVSC_RX_VLAN) {
             frame->vlan_tci = vlan_to_tci(load32(at + vlan_at_));
         }
         fragment->data = at + data_at_;
@@ -143,18 +143,20 @@ private:
         }
         return (sum[0] | sum[1]) == 0;
     }
+    void set_verdict(uint32_t checksum) noexcept;
     void expect(uint32_t at, const void *bytes, uint32_t size) noexcept;
 
     size_t readable_ = kNever; /* Bytes that matches() reads. */
     unsigned vectors_ = 3;     /* The header takes as many. */
-    uint32_t data_at_ = 0;     /* The frame, from the message's start. */
+    size_t data_at_ = 0;       /* The frame, from the message's start. */
     /* Where values are; 0, which can be read, for an element that is not
      * there. */
-    uint32_t checksum_at_ = 0, hash_at_ = 0, vlan_at_ = 0;
-    uint16_t flags_ = 0; /* Of the hash and the tag. */
-    uint16_t checksum_mask_ = 0;
-    /* Most frames have the verdict of the one before. */
-    uint16_t last_flags_ = 0;
+    size_t checksum_at_ = 0, hash_at_ = 0, vlan_at_ = 0;
+    uint16_t element_flags_ = 0; /* Of the hash and the tag. */
+    uint16_t verdict_mask_ = 0;  /* All bits if there is a verdict. */
+    /* Both, with the verdict of this value: most frames have that of the one
+     * before. */
+    uint16_t flags_ = 0;
     uint32_t last_checksum_ = 0;
 
     std::array<Vector, kMaxVectors> expected_{};
