@@ -44,7 +44,7 @@ check-local: check-programs
 
 CHECK_GROUPS = check-quick check-unit check-wire check-autotests check-peer \
 	check-asan check-tsan check-builds check-instructions check-runner \
-	check-mutants check-restart
+	check-mutants check-restart check-kernel
 .PHONY: $(CHECK_GROUPS)
 $(CHECK_GROUPS): check-programs
 	@$(RUN_TESTS) --group=$(@:check-%=%)

@@ -1,0 +1,163 @@
+"""Debian packages that are looked into and never installed: kernels, and
+tools that this machine itself has no use for.
+
+Each is downloaded once, with apt as this machine is set up for it, unpacked
+below the cache that quickstart uses, and kept.  `rm -r` of the package's
+directory there is the way to get a newer one.
+"""
+
+import fcntl
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import tempfile
+
+# Kernel 6.12 comes to Debian 12 by its backports, which this machine's apt
+# need not know of.
+SUITE = "bookworm"
+BACKPORTS = SUITE + "-backports"
+
+# From the name that scenarios use to the package that depends on the newest
+# kernel of its kind, and the suite that it is in.
+KERNELS = {
+    "6.1-cloud": ("linux-image-cloud-amd64", SUITE),
+    "6.1-generic": ("linux-image-amd64", SUITE),
+    "6.12-cloud": ("linux-image-cloud-amd64", BACKPORTS),
+    "6.12-generic": ("linux-image-amd64", BACKPORTS),
+}
+
+# Commands that talk to an archive.
+NETWORK_SECONDS = 300
+
+
+class PackageError(Exception):
+    """A sentence for whoever runs the rig."""
+
+
+def cache():
+    home = pathlib.Path(os.environ.get("XDG_CACHE_HOME")
+                        or pathlib.Path.home() / ".cache")
+    return (pathlib.Path(os.environ.get("NETVSC_CACHE")
+                         or home / "ovs-netvsc") / "kernels")
+
+
+def run(*command, directory=None):
+    words = [str(word) for word in command]
+    try:
+        done = subprocess.run(words, cwd=directory, text=True,
+                              stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT,
+                              timeout=NETWORK_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise PackageError(f"`{' '.join(words)}`: {error}") from error
+    if done.returncode:
+        raise PackageError(f"`{' '.join(words)}` failed with status "
+                           f"{done.returncode}:\n{done.stdout.rstrip()}")
+    return done.stdout
+
+
+class Archive:
+    """Debian's archive with the backports, through apt with state of its own:
+    this machine's sources, lists and packages stay as they are."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        sources = sorted({
+            f"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]"
+            f" {line}\n" for line in self.lines()})
+        (directory / "sources.list").write_text("".join(sources))
+        for name in ("state/lists/partial", "cache/archives/partial"):
+            (directory / name).mkdir(parents=True)
+        (directory / "state/status").touch()
+        self.options = [
+            "-o", f"Dir::State={directory}/state",
+            "-o", f"Dir::State::status={directory}/state/status",
+            "-o", f"Dir::Cache={directory}/cache",
+            "-o", f"Dir::Etc::sourcelist={directory}/sources.list",
+            "-o", "Dir::Etc::sourceparts=/dev/null",
+            "-o", "APT::Sandbox::User=root",
+            "-o", "Acquire::Languages=none"]
+        run("apt-get", *self.options, "update")
+
+    @staticmethod
+    def lines():
+        """This machine's own lines for the suite, and the backports from
+        where the suite itself comes from."""
+        for line in run("apt-get", "indextargets", "--format",
+                        "$(ORIGIN) $(REPO_URI) $(RELEASE) $(COMPONENT)",
+                        "Created-By: Packages").splitlines():
+            origin, address, suite, component = line.split()[:4]
+            if origin == "Debian" and suite.startswith(SUITE):
+                yield f"{address} {suite} {component}"
+                if suite == SUITE:
+                    yield f"{address} {BACKPORTS} {component}"
+
+    def newest(self, package, suite):
+        """Name and version of the kernel that a package stands for, in a
+        suite and its updates."""
+        backported = suite == BACKPORTS
+        for text in run("apt-cache", *self.options, "show",
+                        package).split("\n\n"):
+            version = re.search(r"^Version: (.*)$", text, re.M)
+            depends = re.search(r"^Depends: (linux-image-\S+) \(= (\S+)\)",
+                                text, re.M)
+            if version and depends and backported == ("~bpo" in version[1]):
+                return depends[1], depends[2]
+        raise PackageError(f"{package} is not in {suite} of this machine's "
+                           "Debian archive.")
+
+    def unpack(self, package, version, directory):
+        """Unpacks a package into a new directory, all of it or nothing."""
+        with tempfile.TemporaryDirectory(dir=directory.parent) as scratch:
+            wanted = package + (f"={version}" if version else "")
+            run("apt-get", *self.options, "download", wanted,
+                directory=scratch)
+            for package_file in pathlib.Path(scratch).glob("*.deb"):
+                run("dpkg-deb", "--extract", package_file,
+                    f"{scratch}/files")
+            os.rename(f"{scratch}/files", directory)
+
+
+def provide(kernels, packages):
+    """Downloads what is not there yet; returns a line for each that was."""
+    top = cache()
+    top.mkdir(parents=True, exist_ok=True)
+    news = []
+    with open(top / "lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        absent = [name for name in (*kernels, *packages)
+                  if not (top / name).exists()]
+        if not absent:
+            return news
+        # What a killed run has left.
+        for scratch in (*top.glob("tmp*"), *top.glob("apt.*")):
+            shutil.rmtree(scratch)
+        with tempfile.TemporaryDirectory(prefix="apt.", dir=top) as scratch:
+            archive = Archive(pathlib.Path(scratch))
+            for name in absent:
+                package, version = (archive.newest(*KERNELS[name])
+                                    if name in kernels else (name, None))
+                archive.unpack(package, version, top / name)
+                news.append(f"{name}: {package} {version or ''}".rstrip())
+    return news
+
+
+class Kernel:
+    """A kernel in the cache: its image and its modules."""
+
+    def __init__(self, name):
+        self.name = name
+        self.top = cache() / name
+        (self.image,) = self.top.glob("boot/vmlinuz-*")
+        self.release = self.image.name.removeprefix("vmlinuz-")
+        self.modules = self.top / "lib/modules" / self.release
+
+    def __str__(self):
+        return self.release
+
+
+def unpacked(package):
+    return cache() / package
