@@ -11,6 +11,7 @@
 #include <bit>
 #include <cstring>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <type_traits>
 

@@ -71,6 +71,7 @@ private:
     void describe(const DeviceInfo &info,
                   const std::shared_ptr<Session> &session);
     Status run_session(Session *session);
+    Status apply_filter(Session *session, uint32_t wanted);
     void end_session(std::shared_ptr<Session> session, Status outcome);
     void handle_indication(const Indication &indication);
     uint32_t wanted_filter(const Session *session) const;
@@ -78,11 +79,12 @@ private:
     void set_state(DeviceState state, std::string error);
     void update_link();
     void wait_before_retry(const Error &error);
-    /* The claim that is served ended; lock_ is held. */
+    /* The claim that is served ended: what is learned of the device from now
+     * on is nobody's business.  lock_ is held. */
     bool
     stale() const
     {
-        return serving_ != epoch_;
+        return owner_.empty() || serving_ != epoch_;
     }
     void notify(bool session);
 
@@ -162,6 +164,7 @@ DeviceImpl::take(const std::string &owner, const DeviceRequest &request,
     status_.state = state;
     past_ = {};
     counting_.reset();
+    prepared_.reset();
     /* A port's queues are given to a PMD thread before there is a session. */
     status_.numa_node = numa_node;
     request_ = request;
@@ -279,7 +282,12 @@ DeviceImpl::serve()
     {
         std::lock_guard lock(lock_);
         serving_ = epoch_;
-        cancelled_ = owner_.empty();
+        cancelled_ = false;
+        if (owner_.empty()) {
+            return ok();
+        }
+        /* From here on a claim that ends cancels us. */
+        status_.state = DeviceState::kOpening;
         applied_ = request_;
     }
     auto info = check_device(guid_);
@@ -377,21 +385,11 @@ DeviceImpl::run_session(Session *session)
             if (wanted != 0) {
                 session->control().reader_arrived();
             }
-            Status set = set_packet_filter(&session->control(), wanted);
-            if (!set && set.error().code != EPERM) {
+            Status set = apply_filter(session, wanted);
+            if (!set) {
                 return must_stop() ? ok() : set;
             }
-            if (!set) {
-                /* The host's policy: the port works with what it gives. */
-                set_state(DeviceState::kReady, set.error().message);
-            }
             filter = wanted;
-            {
-                std::lock_guard lock(lock_);
-                receiving_ = filter != 0;
-                update_link();
-            }
-            notify(false);
         }
         std::optional<Indication> indication;
         Status waited =
@@ -409,6 +407,37 @@ DeviceImpl::run_session(Session *session)
     }
 }
 
+/* A host whose policy refuses a promiscuous guest may still let in what is
+ * meant for it: the port works with what it gets, and says so. */
+Status
+DeviceImpl::apply_filter(Session *session, uint32_t wanted)
+{
+    Status set = set_packet_filter(&session->control(), wanted);
+    bool refused = !set && set.error().code == EPERM;
+    bool receiving = set && wanted != 0;
+    if (refused && wanted == kPromiscuousFilter) {
+        Status second =
+            set_packet_filter(&session->control(), kOrdinaryFilter);
+        if (!second && second.error().code != EPERM) {
+            return second;
+        }
+        receiving = static_cast<bool>(second);
+    } else if (!set && !refused) {
+        return set;
+    }
+    {
+        std::lock_guard lock(lock_);
+        if (stale()) {
+            return ok();
+        }
+        status_.error = set ? "" : set.error().message;
+        receiving_ = receiving;
+        update_link();
+    }
+    notify(false);
+    return ok();
+}
+
 void
 DeviceImpl::end_session(std::shared_ptr<Session> session, Status outcome)
 {
@@ -416,9 +445,11 @@ DeviceImpl::end_session(std::shared_ptr<Session> session, Status outcome)
         std::lock_guard lock(lock_);
         status_.state = DeviceState::kDetaching;
         media_up_ = false;
-        update_link();
-        if (!outcome && !stale()) {
-            status_.error = outcome.error().message;
+        if (!stale()) {
+            update_link();
+            if (!outcome) {
+                status_.error = outcome.error().message;
+            }
         }
         prepared_.reset();
     }
@@ -438,7 +469,7 @@ DeviceImpl::end_session(std::shared_ptr<Session> session, Status outcome)
     }
     {
         std::lock_guard lock(lock_);
-        if (!stale()) {
+        if (counting_ == session) {
             past_ += session->statistics();
             counting_.reset();
         }
@@ -454,6 +485,9 @@ DeviceImpl::handle_indication(const Indication &indication)
 {
     {
         std::lock_guard lock(lock_);
+        if (stale()) {
+            return;
+        }
         switch (indication.status) {
         case wire::rndis::kStatusMediaConnect:
             media_up_ = true;
@@ -495,7 +529,7 @@ bool
 DeviceImpl::must_stop() const
 {
     std::lock_guard lock(lock_);
-    return owner_.empty() || stale() || request_.mtu != applied_.mtu;
+    return stale() || request_.mtu != applied_.mtu;
 }
 
 void
@@ -524,7 +558,7 @@ DeviceImpl::wait_before_retry(const Error &error)
     seconds pause = kAbsentInterval;
     {
         std::lock_guard lock(lock_);
-        if (owner_.empty() || stale()) {
+        if (stale()) {
             return; /* The next claim starts with a clean slate. */
         }
         bool absent = error.code == ENOENT || error.code == ENODEV ||
@@ -539,7 +573,7 @@ DeviceImpl::wait_before_retry(const Error &error)
     }
     notify(false);
     std::unique_lock lock(lock_);
-    changed_.wait_for(lock, pause, [&] { return owner_.empty() || stale(); });
+    changed_.wait_for(lock, pause, [&] { return stale(); });
 }
 
 /* Tells the port, if there is one.  lock_ is not held. */

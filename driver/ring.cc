@@ -11,12 +11,6 @@ index_ok(uint32_t index, uint32_t size)
     return index < size && index % wire::kRingUnit == 0;
 }
 
-uint32_t
-bytes_between(uint32_t read, uint32_t write, uint32_t size)
-{
-    return write >= read ? write - read : size - (read - write);
-}
-
 } // namespace
 
 RingReader::RingReader(std::span<uint8_t> ring) noexcept

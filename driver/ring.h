@@ -22,6 +22,13 @@
 
 namespace netvsc {
 
+/* From index `read` to index `write` of a ring with `size` bytes of data. */
+[[nodiscard]] inline uint32_t
+bytes_between(uint32_t read, uint32_t write, uint32_t size) noexcept
+{
+    return write >= read ? write - read : size - (read - write);
+}
+
 /* The words of a control page, as atomics. */
 class RingControlPage {
 public:
@@ -85,7 +92,7 @@ struct RingPacket {
     {
         return desc.len8;
     }
-    /* Payload bytes, padding included; meaningful if has_payload(). */
+    /* Payload bytes, padding included; meaningful if header_ok(). */
     uint32_t
     payload_size() const noexcept
     {
@@ -198,8 +205,7 @@ private:
         packet->desc = std::bit_cast<wire::PacketDescriptor>(
             std::array{words[0], words[1]});
         uint32_t length = packet->desc.len8 * wire::kRingUnit;
-        uint32_t available =
-            write_ >= read_ ? write_ - read_ : size_ - (read_ - write_);
+        uint32_t available = bytes_between(read_, write_, size_);
         if (length < sizeof packet->desc ||
             length + wire::kTrailerSize > available) [[unlikely]] {
             /* Where the next packet starts is unknown from here on. */

@@ -43,7 +43,9 @@ parse_elements(std::span<const uint8_t> area, uint32_t at,
         bool known = element.info.type == kPpiChecksum ||
                      element.info.type == kPpiVlan ||
                      element.info.type == kPpiHashValue;
-        shape->add(at, element.info, known ? at + element.info.offset : 0);
+        if (shape) {
+            shape->add(at, element.info, known ? at + element.info.offset : 0);
+        }
         if (known) {
             uint32_t offset = element.info.offset;
             if (offset < sizeof element.info || size < sizeof element ||
@@ -104,7 +106,9 @@ parse_rndis_packet(std::span<const uint8_t> range, netvsc_fragment *fragment,
         return Malformed::kRndisData;
     }
     frame->flags = 0;
-    shape->begin(packet);
+    if (shape) {
+        shape->begin(packet);
+    }
     if (packet.ppi_length != 0) {
         if (packet.ppi_offset < kPpiOffset ||
             !inside(packet.ppi_offset, packet.ppi_length, length) ||
@@ -114,7 +118,9 @@ parse_rndis_packet(std::span<const uint8_t> range, netvsc_fragment *fragment,
             return Malformed::kRndisPpi;
         }
     }
-    shape->end();
+    if (shape) {
+        shape->end();
+    }
     fragment->data = range.data() + kOffsetBase + packet.data_offset;
     fragment->size = packet.data_length;
     frame->fragments = fragment;

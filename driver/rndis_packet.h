@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 
+#include "driver/ethernet.h"
 #include "driver/frame.h"
 #include "driver/rndis_shape.h"
 #include "driver/statistics.h"
@@ -17,8 +18,8 @@ namespace netvsc {
 
 /* Reads one PACKET message in `range`, which the host can write meanwhile:
  * every field is copied once, checked, and used from the copy.  On success
- * `fragment` is the frame's data, `frame` describes it and `shape` knows the
- * message's form; otherwise the cause is returned. */
+ * `fragment` is the frame's data, `frame` describes it and `shape`, unless
+ * null, knows the message's form; otherwise the cause is returned. */
 [[nodiscard]] std::optional<Malformed>
 parse_rndis_packet(std::span<const uint8_t> range, netvsc_fragment *fragment,
                    netvsc_rx_frame *frame, RndisShape *shape) noexcept;

@@ -1,7 +1,5 @@
 #include "driver/rndis_shape.h"
 
-#include <algorithm>
-
 namespace netvsc {
 
 using namespace wire::rndis;
@@ -45,13 +43,13 @@ RndisShape::begin(const Packet &packet) noexcept
     expected_ = {};
     mask_ = {};
     expect(0, &packet, sizeof packet);
-    uint32_t any = 0;
+    uint32_t ignored = 0;
     std::memcpy(reinterpret_cast<uint8_t *>(mask_.data()) +
                     offsetof(Header, length),
-                &any, sizeof any);
+                &ignored, sizeof ignored);
     std::memcpy(reinterpret_cast<uint8_t *>(mask_.data()) +
                     offsetof(Packet, data_length),
-                &any, sizeof any);
+                &ignored, sizeof ignored);
 
     element_flags_ = verdict_mask_ = 0;
     checksum_at_ = hash_at_ = vlan_at_ = 0;

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <span>
@@ -76,6 +77,15 @@ public:
         return true;
     }
 
+    /* Whether a message that parse() did not know is to be learned: the
+     * first, and then now and then.  Where forms alternate, to learn each
+     * anew would cost more than the walk. */
+    [[nodiscard]] bool
+    wants_to_learn() noexcept
+    {
+        return misses_++ % kMissesToLearn == 0;
+    }
+
     /* --- Learning, in this order; forgets the form before --- */
 
     void begin(const wire::rndis::Packet &packet) noexcept;
@@ -100,7 +110,8 @@ private:
     static uint32_t
     load32(const uint8_t *at) noexcept
     {
-        struct [[gnu::packed]] Unaligned {
+        struct [[gnu::packed, gnu::may_alias]] Unaligned
+        {
             uint32_t value;
         };
         return reinterpret_cast<const volatile Unaligned *>(at)->value;
@@ -146,6 +157,10 @@ private:
     void set_verdict(uint32_t checksum) noexcept;
     void expect(uint32_t at, const void *bytes, uint32_t size) noexcept;
 
+    /* Few enough that a new form is soon known. */
+    static constexpr unsigned kMissesToLearn = 8;
+
+    unsigned misses_ = 0;
     size_t readable_ = kNever; /* Bytes that matches() reads. */
     unsigned vectors_ = 3;     /* The header takes as many. */
     size_t data_at_ = 0;       /* The frame, from the message's start. */

@@ -353,7 +353,9 @@ RxQueue::take_frames(std::span<netvsc_rx_frame> frames,
         if (!shape_.parse(range, fragments, frame)) [[unlikely]] {
             std::optional<Malformed> cause = Malformed::kRange;
             if (range.data()) {
-                cause = parse_rndis_packet(range, fragments, frame, &shape_);
+                cause = parse_rndis_packet(range, fragments, frame,
+                                           shape_.wants_to_learn() ? &shape_
+                                                                   : nullptr);
             }
             if (cause) {
                 count(*cause);

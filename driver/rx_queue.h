@@ -7,11 +7,11 @@
 #pragma once
 
 #include <array>
-#include <atomic>
 #include <span>
 
 #include "driver/channel.h"
 #include "driver/control_mailbox.h"
+#include "driver/ethernet.h"
 #include "driver/frame.h"
 #include "driver/rndis_shape.h"
 #include "driver/send_sections.h"

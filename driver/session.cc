@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <thread>
 
+#include <errno.h>
+
 #include "driver/ethernet.h"
 #include "driver/rndis_packet.h"
 
@@ -96,8 +98,10 @@ Session::set_txqs(unsigned n)
 Status
 Session::detach()
 {
-    if (Status done = set_packet_filter(&control_, 0); !done) {
-        return done;
+    /* A refusal (EPERM) does not keep us from the rest of the goodbye. */
+    Status closed = set_packet_filter(&control_, 0);
+    if (!closed && closed.error().code != EPERM) {
+        return closed;
     }
     /* The host may still read what was sent last. */
     if (Status done = control_.wait_sections_back("the last frames"); !done) {

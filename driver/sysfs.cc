@@ -194,6 +194,17 @@ check_device(const Guid &guid)
         std::string bind =
             "hand it over with 'driverctl -b vmbus set-override " + id + " " +
             kDriver + "'.";
+        if (driver.empty() && !read_number(info.sysfs_path + "/monitor_id")) {
+            /* Kernels before 6.10, Debian 12's 6.1 among them (C.1). */
+            return Error{ENODEV,
+                         "Network device " + id +
+                             " is bound to no driver, and the host offers it "
+                             "without a monitor id, which " +
+                             kDriver +
+                             " takes only from Linux 6.10 on: boot such a "
+                             "kernel, then " +
+                             bind};
+        }
         if (driver.empty()) {
             return Error{ENODEV, "Network device " + id +
                                      " is bound to no driver: " + bind};

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <span>
 
 #include "driver/channel.h"
@@ -33,9 +34,9 @@ public:
             const TxLimits &limits);
 
     /* Sends frames in order and returns how many were taken; the rest found
-     * no section or no room and is counted.  A frame that can never be sent
-     * (too big, too small) is taken, dropped and counted.  Never blocks.
-     * One thread at a time: with several, the caller locks. */
+     * no section or no room, or comes after what found none.  A frame that can
+     * never be sent (too big, too small) is taken, dropped and counted.  Never
+     * blocks. One thread at a time: with several, the caller locks. */
     [[nodiscard]] unsigned
     send(std::span<const netvsc_tx_frame> frames) noexcept;
 

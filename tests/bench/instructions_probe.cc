@@ -1,7 +1,7 @@
 /* The data path between a prefilled ring and a reader that keeps nothing:
  * what `tests/bench/instructions` counts under callgrind.
  *
- * usage: instructions-probe rx|tx BURSTS FRAME-BYTES PER-PACKET
+ * usage: instructions-probe rx|mix|tx BURSTS FRAME-BYTES PER-PACKET
  *
  * The far end is played on the same thread between the counted calls, which
  * are those of counted_receive() and counted_send() and nothing else.
@@ -116,14 +116,17 @@ counted_send(TxQueue *txq, RxQueue *rxq,
     return n;
 }
 
+/* With `mixed`, every other frame has no elements. */
 void
-receive(unsigned bursts, uint32_t size, uint32_t ranges)
+receive(unsigned bursts, uint32_t size, uint32_t ranges, bool mixed)
 {
     Rig rig;
-    Bytes message = three_element_frame(size);
+    const Bytes messages[] = {three_element_frame(size),
+                              mixed ? rndis_frame(make_frame(size))
+                                    : three_element_frame(size)};
     auto buffer = rig.uio.map(wire::kUioMapReceiveBuffer);
     for (uint32_t i = 0; i < kSuballocs; i++) {
-        std::copy(message.begin(), message.end(),
+        std::copy(messages[i % 2].begin(), messages[i % 2].end(),
                   buffer.begin() + i * kSuballocSize);
     }
     uint32_t next = 0;
@@ -131,8 +134,9 @@ receive(unsigned bursts, uint32_t size, uint32_t ranges)
         for (uint32_t put = 0; put < kMaxBurst; put += ranges) {
             std::vector<Range> list;
             for (uint32_t j = 0; j < ranges; j++) {
-                list.push_back({static_cast<uint32_t>(message.size()),
-                                next++ % kSuballocs * kSuballocSize});
+                uint32_t i = next++ % kSuballocs;
+                list.push_back({static_cast<uint32_t>(messages[i % 2].size()),
+                                i * kSuballocSize});
             }
             rig.in.write(transfer_packet(i + 1, list));
         }
@@ -187,18 +191,18 @@ int
 main(int argc, char **argv)
 {
     if (argc != 5) {
-        netvsc::die("wants rx|tx BURSTS FRAME-BYTES PER-PACKET");
+        netvsc::die("wants rx|mix|tx BURSTS FRAME-BYTES PER-PACKET");
     }
     auto number = [&](int i) {
         return static_cast<uint32_t>(std::strtoul(argv[i], nullptr, 10));
     };
     std::string mode = argv[1];
-    if (mode == "rx") {
-        netvsc::receive(number(2), number(3), number(4));
+    if (mode == "rx" || mode == "mix") {
+        netvsc::receive(number(2), number(3), number(4), mode == "mix");
     } else if (mode == "tx") {
         netvsc::send(number(2), number(3), number(4));
     } else {
-        netvsc::die("knows rx and tx");
+        netvsc::die("knows rx, mix and tx");
     }
     return 0;
 }

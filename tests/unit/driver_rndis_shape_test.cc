@@ -85,6 +85,17 @@ TEST_F(RndisShapeTest, KnowsNothingAtFirst)
     EXPECT_FALSE(by_shape(&shape, usual_frame(60)).good);
 }
 
+TEST_F(RndisShapeTest, LearnsTheFirstAndThenNowAndThen)
+{
+    EXPECT_TRUE(shape.wants_to_learn());
+    unsigned learned = 0;
+    for (unsigned i = 0; i < 100; i++) {
+        learned += shape.wants_to_learn();
+    }
+    EXPECT_GT(learned, 5u);
+    EXPECT_LT(learned, 20u);
+}
+
 TEST_F(RndisShapeTest, TakesOtherLengthsAndValues)
 {
     learn(usual_frame(60));

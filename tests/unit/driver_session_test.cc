@@ -61,6 +61,22 @@ TEST(DetachTest, ClearsTheFilterHaltsAndRevokesInThatOrder)
     EXPECT_EQ(attach.host.out.used(), 0u);
 }
 
+TEST(DetachTest, GoesOnWhenTheHostRefusesTheFilter)
+{
+    Attach attach;
+    ASSERT_TRUE(attach.run());
+    attach.host.log.clear();
+    attach.host.edit = [&](const std::string &name, Reply *reply) {
+        if (name == "SET 0x0001010e") {
+            put32(reply->message, 12, 0xc0010017);
+        }
+    };
+    Status detached = attach.session->detach();
+    EXPECT_TRUE(detached) << detached.error().message;
+    EXPECT_THAT(attach.host.log, ElementsAre("SET 0x0001010e", "HALT",
+                                             "REVOKE_RECV", "REVOKE_SEND"));
+}
+
 TEST(DetachTest, FramesThatStillComeAreGivenBack)
 {
     Attach attach;

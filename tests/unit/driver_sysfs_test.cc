@@ -176,6 +176,20 @@ TEST_F(SysfsTest, SaysThatADeviceBelongsToTheKernelsDriver)
                                 guid.str() + " uio_hv_generic")));
 }
 
+TEST_F(SysfsTest, SaysWhatAMissingMonitorIdMeansForTheDriver)
+{
+    bind("");
+    fs::remove(device / "monitor_id");
+    Error refused = error();
+    EXPECT_EQ(refused.code, ENODEV);
+    EXPECT_THAT(refused.message,
+                AllOf(HasSubstr("is bound to no driver"),
+                      HasSubstr("without a monitor id"),
+                      HasSubstr("Linux 6.10"),
+                      HasSubstr("driverctl -b vmbus set-override " +
+                                guid.str() + " uio_hv_generic")));
+}
+
 TEST_F(SysfsTest, SaysThatADeviceIsBoundToNoDriver)
 {
     bind("");
