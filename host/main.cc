@@ -222,6 +222,8 @@ main(int argc, char **argv)
     app.add_option("--root", options.root,
                    "Directory below which the guest finds sys and dev");
     app.set_config("--config", "", "Reads options from a file");
+    /* A misspelt option would be an option that is silently not there. */
+    app.allow_config_extras(CLI::config_extras_mode::error);
     app.add_option("--nic", options.nics,
                    "A NIC: KEY=VALUE,... (may be repeated)")
         ->expected(1)
@@ -251,7 +253,15 @@ main(int argc, char **argv)
                     "reoffer GUID | link GUID up|down | bind GUID DRIVER | "
                     "quit")
         ->required();
-    CLI11_PARSE(app, argc, argv);
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::Success &done) { /* --help */
+        return app.exit(done);
+    } catch (const CLI::ParseError &error) {
+        std::cerr << "netvsc-host: " << error.what()
+                  << ": see 'netvsc-host --help' and netvsc-host(8).\n";
+        return 1;
+    }
 
     return ctl->parsed() ? control_client(ctl_root, options.command)
                          : run_daemon(options);

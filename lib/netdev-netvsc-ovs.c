@@ -126,12 +126,16 @@ static void
 netvsc_glue_log(enum netvsc_log_level level, const char *port,
                 const char *message)
 {
-    static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(5, 20);
+    /* A link that flaps must not silence the reason for it, nor one port the
+     * others: a message a second is nothing to a log, and what a port says is
+     * said once for each change. */
+    static struct vlog_rate_limit warn_rl = VLOG_RATE_LIMIT_INIT(60, 200);
+    static struct vlog_rate_limit info_rl = VLOG_RATE_LIMIT_INIT(60, 200);
 
     if (level == NETVSC_LOG_WARN) {
-        VLOG_WARN_RL(&rl, "%s: %s", port, message);
+        VLOG_WARN_RL(&warn_rl, "%s: %s", port, message);
     } else {
-        VLOG_INFO_RL(&rl, "%s: %s", port, message);
+        VLOG_INFO_RL(&info_rl, "%s: %s", port, message);
     }
 }
 
