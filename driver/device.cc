@@ -308,7 +308,6 @@ DeviceImpl::serve()
 Result<std::shared_ptr<Session>>
 DeviceImpl::open_session(const DeviceInfo &info)
 {
-    set_state(DeviceState::kOpening, "");
     auto opened = open_uio(info);
     if (!opened) {
         return opened.error();

@@ -79,16 +79,6 @@ RingReader::unmask() noexcept
     return control_.write_index().load(std::memory_order_seq_cst) != read_;
 }
 
-uint32_t
-RingReader::pending_bytes() const noexcept
-{
-    uint32_t write = control_.write_index().load(std::memory_order_relaxed);
-    uint32_t read = control_.read_index().load(std::memory_order_relaxed);
-    return index_ok(write, size_) && index_ok(read, size_)
-               ? bytes_between(read, write, size_)
-               : 0;
-}
-
 RingWriter::RingWriter(std::span<uint8_t> ring) noexcept
     : control_(ring.data()), data_(ring.data() + wire::kPageSize),
       size_(static_cast<uint32_t>(ring.size() - wire::kPageSize)),

@@ -192,9 +192,6 @@ public:
      * none may follow, and the caller must poll again (A.9). */
     [[nodiscard]] bool unmask() noexcept;
 
-    /* Bytes that wait in the ring; any thread. */
-    [[nodiscard]] uint32_t pending_bytes() const noexcept;
-
 private:
     [[nodiscard]] bool refresh() noexcept;
     [[nodiscard]] Next

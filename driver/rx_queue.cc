@@ -66,7 +66,10 @@ RxQueue::poll(std::span<netvsc_rx_frame> frames) noexcept
     Tally tally;
     unsigned n =
         take(frames.first(std::min<size_t>(frames.size(), kMaxBurst)), &tally);
-    count(tally, n);
+    if (n > 0) {
+        frames_.add(tally);
+        multicast_.add(tally.multicast);
+    }
     return n;
 }
 
@@ -480,32 +483,15 @@ RxQueue::send_completions() noexcept
 }
 
 void
-RxQueue::count(const Tally &tally, unsigned n) noexcept
-{
-    if (n == 0) {
-        return;
-    }
-    packets_.add(n);
-    bytes_.add(tally.bytes);
-    multicast_.add(tally.multicast);
-    for (unsigned i = 0; i < bins_.size(); i++) {
-        bins_[i].add(tally.bins[i]);
-    }
-}
-
-void
 RxQueue::add_to(Statistics *statistics) const noexcept
 {
-    statistics->rx_packets += packets_.get();
-    statistics->rx_bytes += bytes_.get();
+    frames_.add_to(&statistics->rx_packets, &statistics->rx_bytes,
+                   &statistics->rx_size_bins);
     statistics->rx_multicast += multicast_.get();
     statistics->rx_discarded += discarded_.get();
     statistics->rx_control += control_.get();
     statistics->rx_ring_packets += ring_packets_.get();
     statistics->tx_failed += tx_failed_.get();
-    for (unsigned i = 0; i < bins_.size(); i++) {
-        statistics->rx_size_bins[i] += bins_[i].get();
-    }
     for (unsigned i = 0; i < malformed_.size(); i++) {
         statistics->malformed[i] += malformed_[i].get();
     }

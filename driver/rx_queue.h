@@ -79,13 +79,6 @@ public:
         return polls_.get();
     }
 
-    /* Bytes that wait in the ring, for `qfill`. */
-    [[nodiscard]] uint32_t
-    pending_bytes() const noexcept
-    {
-        return channel_->in().pending_bytes();
-    }
-
     /* Adds this queue's counters; any thread. */
     void add_to(Statistics *statistics) const noexcept;
 
@@ -103,7 +96,7 @@ private:
     class Ranges;
 
     /* What is counted of a poll's frames. */
-    struct Tally {
+    struct Tally : FrameTally {
         void
         add(const netvsc_rx_frame &frame,
             const netvsc_fragment &fragment) noexcept
@@ -111,14 +104,11 @@ private:
             /* As OVS sees it, with the tag back in. */
             uint32_t size =
                 fragment.size + (frame.flags & NETVSC_RX_VLAN ? kVlanTag : 0);
-            bytes += size;
+            FrameTally::add(size);
             /* Group bit of the destination, broadcast included. */
             multicast += fragment.data[0] & 1;
-            bins[size_bin(size)]++;
         }
-        uint64_t bytes = 0;
         uint32_t multicast = 0;
-        std::array<uint32_t, kSizeBinLimits.size()> bins{};
     };
 
     unsigned completion_room() noexcept;
@@ -133,7 +123,6 @@ private:
     void take_completion(const RingPacket &packet) noexcept;
     void take_inband(const RingPacket &packet) noexcept;
     void send_completions() noexcept;
-    void count(const Tally &tally, unsigned n) noexcept;
     void
     count(Malformed cause) noexcept
     {
@@ -155,9 +144,9 @@ private:
     std::array<CompletionPacket, kMaxPacketsPerPoll> finished_;
     std::array<netvsc_fragment, kMaxBurst> fragments_;
 
-    Counter polls_, packets_, bytes_, multicast_, discarded_, control_,
-        ring_packets_, tx_failed_;
-    std::array<Counter, kSizeBinLimits.size()> bins_;
+    FrameCounters frames_;
+    Counter polls_, multicast_, discarded_, control_, ring_packets_,
+        tx_failed_;
     std::array<Counter, kMalformedCauses> malformed_;
 };
 

@@ -1,10 +1,12 @@
-/* Which of OVS's size bins a frame belongs to. */
+/* Frames, bytes and OVS's size bins: what both kinds of queue count. */
 
 #pragma once
 
+#include <array>
 #include <bit>
 #include <cstdint>
 
+#include "driver/counter.h"
 #include "driver/statistics.h"
 
 namespace netvsc {
@@ -23,5 +25,48 @@ size_bin(uint32_t size) noexcept
     }
     return static_cast<unsigned>(std::bit_width(size)) - 6;
 }
+
+/* Of one burst, in registers and on the stack. */
+struct FrameTally {
+    void
+    add(uint32_t size) noexcept
+    {
+        packets++;
+        bytes += size;
+        bins[size_bin(size)]++;
+    }
+    uint32_t packets = 0;
+    uint64_t bytes = 0;
+    std::array<uint32_t, kSizeBinLimits.size()> bins{};
+};
+
+/* Of a queue's life. */
+class FrameCounters {
+public:
+    void
+    add(const FrameTally &tally) noexcept
+    {
+        packets_.add(tally.packets);
+        bytes_.add(tally.bytes);
+        for (unsigned i = 0; i < bins_.size(); i++) {
+            bins_[i].add(tally.bins[i]);
+        }
+    }
+    /* Any thread. */
+    void
+    add_to(uint64_t *packets, uint64_t *bytes,
+           std::array<uint64_t, kSizeBinLimits.size()> *bins) const noexcept
+    {
+        *packets += packets_.get();
+        *bytes += bytes_.get();
+        for (unsigned i = 0; i < bins_.size(); i++) {
+            (*bins)[i] += bins_[i].get();
+        }
+    }
+
+private:
+    Counter packets_, bytes_;
+    std::array<Counter, kSizeBinLimits.size()> bins_;
+};
 
 } // namespace netvsc

@@ -102,7 +102,7 @@ TxQueue::send_burst(std::span<const netvsc_tx_frame> frames) noexcept
         last = at;
         bytes = at + size;
         packets++;
-        tally.add(frame);
+        tally.add(frame.size);
     }
     if (i == frames.size()) {
         close();
@@ -115,7 +115,7 @@ TxQueue::send_burst(std::span<const netvsc_tx_frame> frames) noexcept
         tally = {};
         for (const netvsc_tx_frame &frame : frames.first(i)) {
             if (fits(frame, has_vlan_tag(frame), limits)) {
-                tally.add(frame);
+                tally.add(frame.size);
             } else {
                 tally.refuse(frame);
             }
@@ -168,28 +168,21 @@ TxQueue::publish(std::span<const Filled> filled) noexcept
 void
 TxQueue::count(const Tally &tally) noexcept
 {
-    packets_.add(tally.packets);
-    bytes_.add(tally.bytes);
+    frames_.add(tally);
     too_small_.add(tally.too_small);
     too_big_.add(tally.too_big);
-    for (unsigned i = 0; i < bins_.size(); i++) {
-        bins_[i].add(tally.bins[i]);
-    }
 }
 
 void
 TxQueue::add_to(Statistics *statistics) const noexcept
 {
-    statistics->tx_packets += packets_.get();
-    statistics->tx_bytes += bytes_.get();
+    frames_.add_to(&statistics->tx_packets, &statistics->tx_bytes,
+                   &statistics->tx_size_bins);
     statistics->tx_ring_packets += ring_packets_.get();
     statistics->tx_no_section += no_section_.get();
     statistics->tx_ring_full += ring_full_.get();
     statistics->tx_too_big += too_big_.get();
     statistics->tx_too_small += too_small_.get();
-    for (unsigned i = 0; i < bins_.size(); i++) {
-        statistics->tx_size_bins[i] += bins_[i].get();
-    }
 }
 
 } // namespace netvsc

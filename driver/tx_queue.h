@@ -51,22 +51,13 @@ private:
         unsigned frames; /* Of the caller's array up to its end. */
     };
     /* What is counted of a burst. */
-    struct Tally {
-        void
-        add(const netvsc_tx_frame &frame) noexcept
-        {
-            packets++;
-            bytes += frame.size;
-            bins[size_bin(frame.size)]++;
-        }
+    struct Tally : FrameTally {
         void
         refuse(const netvsc_tx_frame &frame) noexcept
         {
             (frame.size < kEthernetHeader ? too_small : too_big)++;
         }
-        uint32_t packets = 0, too_big = 0, too_small = 0;
-        uint64_t bytes = 0;
-        std::array<uint32_t, kSizeBinLimits.size()> bins{};
+        uint32_t too_big = 0, too_small = 0;
     };
 
     unsigned send_burst(std::span<const netvsc_tx_frame> frames) noexcept;
@@ -89,9 +80,8 @@ private:
     uint16_t generation_;
     TxLimits limits_;
 
-    Counter packets_, bytes_, ring_packets_, no_section_, ring_full_, too_big_,
-        too_small_;
-    std::array<Counter, kSizeBinLimits.size()> bins_;
+    FrameCounters frames_;
+    Counter ring_packets_, no_section_, ring_full_, too_big_, too_small_;
 };
 
 } // namespace netvsc

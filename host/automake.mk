@@ -8,6 +8,8 @@ host_libnetvschost_la_SOURCES = \
 	host/channel.h \
 	host/checksum.cc \
 	host/checksum.h \
+	host/command_line.cc \
+	host/command_line.h \
 	host/commands.cc \
 	host/commands.h \
 	host/completion_queue.cc \

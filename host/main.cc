@@ -4,10 +4,10 @@
 #include <csignal>
 #include <iostream>
 
-#include <CLI/CLI.hpp>
 #include <fcntl.h>
 #include <sys/signalfd.h>
 
+#include "host/command_line.h"
 #include "host/control.h"
 #include "host/error.h"
 #include "host/log.h"
@@ -17,16 +17,10 @@ namespace netvsc::host {
 
 namespace {
 
-struct Options {
-    std::string root;
-    std::vector<std::string> nics;
-    std::string trace;
-    uint32_t trace_snap = TraceFile::kSnapAll;
-    std::string log_file;
+struct Options : HostOptions {
     std::string pidfile;
     bool detach = false;
     std::string gpa = "dma";
-    std::vector<std::string> command;
 };
 
 /* Tells the process that started a daemon how it went. */
@@ -181,22 +175,15 @@ run_daemon(const Options &options)
         if (options.root.empty()) {
             throw HostError("--root is required.");
         }
-        std::vector<NicConfig> nics;
-        for (const std::string &text : options.nics) {
-            nics.push_back(parse_nic(text));
-        }
+        std::vector<NicConfig> nics = parse_nics(options);
         if (options.detach) {
             ready = detach();
         }
         if (!options.log_file.empty()) {
             open_log(options.log_file);
         }
-        std::optional<TraceFile> trace;
-        if (!options.trace.empty()) {
-            trace.emplace(options.trace, options.trace_snap);
-        }
-        UniqueFd quitter =
-            serve(options, nics, trace ? &*trace : nullptr, ready);
+        std::unique_ptr<TraceFile> trace = open_trace(options);
+        UniqueFd quitter = serve(options, nics, trace.get(), ready);
         trace.reset();
         if (quitter) {
             send_result(quitter.get(), Machine::Json::object());
@@ -218,22 +205,10 @@ main(int argc, char **argv)
     Options options;
     CLI::App app("Emulates the host side of Hyper-V's synthetic NIC.",
                  "netvsc-host");
-    app.option_defaults()->always_capture_default(false);
-    app.add_option("--root", options.root,
-                   "Directory below which the guest finds sys and dev");
+    add_host_options(app, options);
     app.set_config("--config", "", "Reads options from a file");
     /* A misspelt option would be an option that is silently not there. */
     app.allow_config_extras(CLI::config_extras_mode::error);
-    app.add_option("--nic", options.nics,
-                   "A NIC: KEY=VALUE,... (may be repeated)")
-        ->expected(1)
-        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-    app.add_option("--trace", options.trace,
-                   "Records what crosses the rings in this file");
-    app.add_option("--trace-snap", options.trace_snap,
-                   "Bytes of each frame to record (default: all)");
-    app.add_option("--log-file", options.log_file,
-                   "Appends the log to this file (default: standard error)");
     app.add_option("--pidfile", options.pidfile,
                    "Writes the process id to this file");
     app.add_flag("--detach", options.detach,
@@ -241,30 +216,8 @@ main(int argc, char **argv)
     app.add_option("--gpa", options.gpa,
                    "What page numbers of the guest mean: dma or process")
         ->check(CLI::IsMember({"dma", "process"}));
-
-    CLI::App *ctl =
-        app.add_subcommand("ctl", "Commands a running netvsc-host");
-    ctl->configurable(false);
-    std::string ctl_root;
-    ctl->add_option("--root", ctl_root, "The host's root directory")
-        ->required();
-    ctl->add_option("command", options.command,
-                    "list | stats [GUID] | add KEY=VALUE,... | remove GUID | "
-                    "reoffer GUID | link GUID up|down | bind GUID DRIVER | "
-                    "quit")
-        ->required();
-    try {
-        app.parse(argc, argv);
-    } catch (const CLI::Success &done) { /* --help */
-        return app.exit(done);
-    } catch (const CLI::ParseError &error) {
-        std::cerr << "netvsc-host: " << error.what()
-                  << ": see 'netvsc-host --help' and netvsc-host(8).\n";
-        return 1;
-    }
-
-    return ctl->parsed() ? control_client(ctl_root, options.command)
-                         : run_daemon(options);
+    std::optional<int> done = parse_command_line(app, options, argc, argv, 1);
+    return done ? *done : run_daemon(options);
 }
 
 } // namespace

@@ -8,12 +8,12 @@
 #include <cstring>
 #include <iostream>
 
-#include <CLI/CLI.hpp>
 #include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
 
+#include "host/command_line.h"
 #include "host/control.h"
 #include "host/error.h"
 #include "host/log.h"
@@ -37,23 +37,16 @@ constexpr time_t kLastWordsSeconds = 3;
 /* A machine that does not stop so long after its deadline is killed. */
 constexpr unsigned kGraceSeconds = 10;
 
-struct Options {
+struct Options : HostOptions {
     std::string kernel;
     std::string initrd;
     std::string append = "console=ttyS0 quiet panic=-1";
     MachineOptions machine;
-    std::vector<std::string> nics;
-    std::string root;
-    std::string trace;
-    uint32_t trace_snap = TraceFile::kSnapAll;
-    std::string log_file;
     std::string console;
     std::string console_input;
     std::string max_version = "5.3";
-    bool subchannels = true;
     unsigned deadline = 0; /* Seconds; 0 is none. */
     bool probe = false;
-    std::vector<std::string> command;
 };
 
 void
@@ -281,17 +274,11 @@ run_machine(const Options &options)
     if (options.kernel.empty() || options.root.empty()) {
         throw HostError("--kernel and --root are required.");
     }
-    std::vector<NicConfig> nics;
-    for (const std::string &text : options.nics) {
-        nics.push_back(parse_nic(text));
-    }
+    std::vector<NicConfig> nics = parse_nics(options);
     if (!options.log_file.empty()) {
         open_log(options.log_file);
     }
-    std::optional<TraceFile> trace;
-    if (!options.trace.empty()) {
-        trace.emplace(options.trace, options.trace_snap);
-    }
+    std::unique_ptr<TraceFile> trace = open_trace(options);
     EventLoop loop;
     Waiting waiting(loop, options.deadline);
     /* A console whose reader went is no reason to end. */
@@ -316,9 +303,8 @@ run_machine(const Options &options)
                             options.append);
     }
 
-    VmMachine bus(machine, options.root,
-                  {parse_version(options.max_version), options.subchannels},
-                  trace ? &*trace : nullptr);
+    VmMachine bus(machine, options.root, parse_version(options.max_version),
+                  trace.get());
     for (const NicConfig &nic : nics) {
         bus.add(nic);
     }
@@ -371,7 +357,7 @@ main(int argc, char **argv)
                  "124 after the deadline, 125 without a verdict, 126 where "
                  "no such machine can be.",
                  "netvsc-vmm");
-    app.option_defaults()->always_capture_default(false);
+    add_host_options(app, options);
     app.add_option("--kernel", options.kernel, "A bzImage or an ELF vmlinux");
     app.add_option("--initrd", options.initrd, "The initramfs");
     app.add_option("--append", options.append, "The kernel's command line");
@@ -379,18 +365,6 @@ main(int argc, char **argv)
                    "The guest's memory in MiB (default: 256)");
     app.add_option("--vcpus", options.machine.vcpus,
                    "The guest's processors (default: 1)");
-    app.add_option("--nic", options.nics,
-                   "A NIC: KEY=VALUE,... (may be repeated)")
-        ->expected(1)
-        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-    app.add_option("--root", options.root,
-                   "Directory of the control socket netvsc-host.ctl");
-    app.add_option("--trace", options.trace,
-                   "Records what crosses the rings in this file");
-    app.add_option("--trace-snap", options.trace_snap,
-                   "Bytes of each frame to record (default: all)");
-    app.add_option("--log-file", options.log_file,
-                   "Appends the log to this file (default: standard error)");
     app.add_option("--console", options.console,
                    "Writes the guest's serial port to this file (default: "
                    "standard output)");
@@ -398,29 +372,15 @@ main(int argc, char **argv)
                    "Types what comes from this FIFO at the serial port");
     app.add_option("--max-vmbus-version", options.max_version,
                    "The highest version of VMBus to accept (default: 5.3)");
-    app.add_option("--subchannels", options.subchannels,
-                   "Whether NICs offer sub-channels: yes (default) or no");
     app.add_option("--deadline", options.deadline,
                    "Seconds until the machine is stopped (default: never)");
     app.add_flag("--probe", options.probe,
                  "Only tells whether this machine could run a guest");
 
-    CLI::App *ctl = app.add_subcommand("ctl", "Commands a running netvsc-vmm");
-    std::string ctl_root;
-    ctl->add_option("--root", ctl_root, "The machine's root directory")
-        ->required();
-    ctl->add_option("command", options.command,
-                    "list | stats [GUID] | add KEY=VALUE,... | remove GUID | "
-                    "reoffer GUID | link GUID up|down | quit")
-        ->required();
-    try {
-        app.parse(argc, argv);
-    } catch (const CLI::ParseError &error) {
-        /* A wrong command line is not a guest's verdict either. */
-        return app.exit(error) ? kCannotStatus : 0;
-    }
-    return ctl->parsed() ? control_client(ctl_root, options.command)
-                         : run(options);
+    /* A wrong command line is not a guest's verdict either. */
+    std::optional<int> done =
+        parse_command_line(app, options, argc, argv, kCannotStatus);
+    return done ? *done : run(options);
 }
 
 } // namespace

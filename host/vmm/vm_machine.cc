@@ -9,9 +9,9 @@ namespace fs = std::filesystem;
 namespace vmbus = wire::vmbus;
 
 VmMachine::VmMachine(Hypervisor &hypervisor, const std::string &root,
-                     const BusOptions &options, TraceFile *trace)
-    : hypervisor_(hypervisor), options_(options), trace_(trace),
-      server_(hypervisor, options.max_version)
+                     uint32_t max_version, TraceFile *trace)
+    : hypervisor_(hypervisor), max_version_(max_version), trace_(trace),
+      server_(hypervisor, max_version)
 {
     try {
         fs::create_directories(root);
@@ -54,7 +54,7 @@ VmMachine::message_posted(uint32_t connection, uint32_t type, Bytes payload)
      * guest learns to use an older version (B.4). */
     bool known = connection == vmbus::kConnectionOld ||
                  (connection == vmbus::kConnection &&
-                  options_.max_version >= vmbus::kVersion50);
+                  max_version_ >= vmbus::kVersion50);
     if (!known) {
         return kStatusInvalidConnectionId;
     }

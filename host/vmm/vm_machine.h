@@ -15,19 +15,14 @@
 
 namespace netvsc::host::vmm {
 
-struct BusOptions {
-    uint32_t max_version = wire::vmbus::kVersion53; /* Of VMBus. */
-    /* For NICs with queues, when the host has them. */
-    bool subchannels = true;
-};
-
 class VmMachine : public Commands, public HypercallSink {
 public:
     /* Commands are taken below `root`, which is created if needed.
+     * `max_version`: the highest of VMBus that is accepted.
      * `hypervisor` and `trace`, which may be nullptr, must outlive it.
      * Throws HostError. */
     VmMachine(Hypervisor &hypervisor, const std::string &root,
-              const BusOptions &options, TraceFile *trace);
+              uint32_t max_version, TraceFile *trace);
     /* Ends all sessions.  No vCPU may run any more. */
     ~VmMachine() override;
     VmMachine(const VmMachine &) = delete;
@@ -72,7 +67,7 @@ private:
     void forget(const std::string &guid);
 
     Hypervisor &hypervisor_;
-    BusOptions options_;
+    uint32_t max_version_; /* Of VMBus. */
     TraceFile *trace_;
     std::filesystem::path root_;
     std::optional<RootLock> lock_;

@@ -180,8 +180,7 @@ TEST_P(RingArithmetic, FollowsTheTableOfTheReference)
     RingWriter writer(memory.span());
     EXPECT_EQ(writer.free_bytes(), row.free);
     EXPECT_EQ(writer.fits(64 + 8, 0), row.fits);
-    RingReader reader(memory.span());
-    EXPECT_EQ(reader.pending_bytes(), row.to_read);
+    EXPECT_EQ(bytes_between(row.read, row.write, 520192), row.to_read);
 }
 
 INSTANTIATE_TEST_SUITE_P(J5, RingArithmetic,
@@ -336,7 +335,6 @@ TEST_P(BadIndex, AsReadIndexAtTheStartBreaksTheReader)
     RingReader reader(memory.span());
     RingPacket packet;
     EXPECT_EQ(reader.next(&packet), Next::kBroken);
-    EXPECT_EQ(reader.pending_bytes(), 0u);
     memory.far.set(kReadIndex, 0);
     EXPECT_EQ(reader.next(&packet), Next::kBroken);
 }

@@ -182,17 +182,6 @@ TEST_F(RxQueueTest, CountsATagThatTheHostTookOutAsPartOfTheFrame)
     EXPECT_EQ(statistics().rx_size_bins[1], 1u);
 }
 
-TEST_F(RxQueueTest, PendingBytesCountWhatWaitsInTheRing)
-{
-    EXPECT_EQ(rxq.pending_bytes(), 0u);
-    send_frames(2);
-    EXPECT_EQ(rxq.pending_bytes(), 2 * (72u + 8));
-    poll(1);
-    EXPECT_EQ(rxq.pending_bytes(), 72u + 8);
-    in.set(kWriteIndex, 3);
-    EXPECT_EQ(rxq.pending_bytes(), 0u);
-}
-
 TEST_F(RxQueueTest, OnlyOneReaderHasTheRing)
 {
     send_frames(2);

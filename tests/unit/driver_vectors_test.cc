@@ -209,8 +209,7 @@ TEST_F(VectorTest, ReceiveChecksumValuesMeanWhatTheReferenceSays)
         netvsc_fragment fragment;
         netvsc_rx_frame view;
         RndisShape shape;
-        ASSERT_FALSE(
-            parse_rndis_packet(message, &fragment, &view, &shape));
+        ASSERT_FALSE(parse_rndis_packet(message, &fragment, &view, &shape));
         EXPECT_EQ(view.flags, NETVSC_RX_L4_GOOD | NETVSC_RX_IP_GOOD);
     }
 }

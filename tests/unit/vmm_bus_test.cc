@@ -191,8 +191,7 @@ protected:
     start(uint32_t max_version = wire::vmbus::kVersion53)
     {
         machine.reset();
-        machine.emplace(hypervisor, directory_ / "root",
-                        BusOptions{max_version}, &*trace);
+        machine.emplace(hypervisor, directory_ / "root", max_version, &*trace);
     }
     void
     add(const std::string &guid, const std::string &rest = "")
