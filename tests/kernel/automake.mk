@@ -13,7 +13,8 @@ EXTRA_DIST += \
 	tests/kernel/queue_state.c \
 	tests/kernel/run \
 	tests/kernel/scenario.py \
-	tests/kernel/scenarios
+	tests/kernel/scenarios \
+	tests/kernel/send-udp
 
 # Preloaded into DPDK's testpmd.  CFLAGS stay out: they may ask for a
 # sanitizer, whose run time a program that was built without it cannot load.

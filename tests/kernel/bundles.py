@@ -107,9 +107,9 @@ NEEDS = {"ethtool": (need_ethtool, ()),
 def packages_for(scenarios):
     """Kernels and packages that these scenarios unpack."""
     kernels = {HOST_KERNEL, *(scenario.kernel for scenario in scenarios)}
-    return sorted(kernels), sorted({
+    return sorted(kernels), sorted({packages.QEMU}.union(
         package for scenario in scenarios for need in scenario.needs
-        for package in NEEDS[need][1]})
+        for package in NEEDS[need][1]))
 
 
 # --- The two images --------------------------------------------------------
@@ -128,6 +128,7 @@ def guest_image(scenario, build):
         NEEDS[need][0](image, build, kernel)
     script(image, "init", "guest/init")
     script(image, "rig/library", "guest/library")
+    script(image, "rig/send-udp", "send-udp")
     image.file("rig/settings", scenario.settings(kernel))
     return image
 
@@ -144,6 +145,7 @@ def host_image(scenario, build):
     script(image, "init", "host/init")
     for name in ("run", "console", "library"):
         script(image, f"rig/{name}", f"host/{name}")
+    script(image, "rig/send-udp", "send-udp")
     image.file("rig/scenario", scenario.path)
     image.file("rig/settings", scenario.settings(guest_kernel))
     image.file("rig/guest-kernel", guest_kernel.image)

@@ -58,13 +58,11 @@ def memory_file(name, image):
 
 def command(initrd, scenario, logs):
     size = os.fstat(initrd).st_size >> 20
-    return ["qemu-system-x86_64", "-nodefaults", "-no-user-config",
+    return [str(packages.qemu()), "-nodefaults", "-no-user-config",
             "-display", "none", "-no-reboot",
             "-machine", "q35,hpet=off", "-accel", "tcg,thread=multi",
-            # QEMU 7.2 computes wrong flags for CMPXCHG16B, which destroys the
-            # lists of an allocator that uses it, and its virtual GIF has
-            # lost machines with two CPUs.
-            "-cpu", "max,-cx16,-vgif",
+            # Its virtual GIF has lost machines with two CPUs.
+            "-cpu", "max,-vgif",
             # Two: a host that polls its rings leaves a CPU to the guest.
             "-smp", "2",
             "-m", str(HOST_MEMORY + scenario.memory + 2 * size),

@@ -28,6 +28,12 @@ KERNELS = {
     "6.12-generic": ("linux-image-amd64", BACKPORTS),
 }
 
+# The emulator of L1 comes from there, too.  That of Debian 12, QEMU 7.2, loses
+# machines that run KVM: under a guest's load each lives for about a minute, and
+# the flags after CMPXCHG16B are wrong.
+QEMU = "qemu-system-x86"
+BACKPORTED = (QEMU,)
+
 # Commands that talk to an archive.
 NETWORK_SECONDS = 300
 
@@ -96,8 +102,8 @@ class Archive:
                     yield f"{address} {BACKPORTS} {component}"
 
     def newest(self, package, suite):
-        """Name and version of the kernel that a package stands for, in a
-        suite and its updates."""
+        """NAME=VERSION of the kernel that a package stands for, in a suite and
+        its updates."""
         backported = suite == BACKPORTS
         for text in run("apt-cache", *self.options, "show",
                         package).split("\n\n"):
@@ -105,15 +111,15 @@ class Archive:
             depends = re.search(r"^Depends: (linux-image-\S+) \(= (\S+)\)",
                                 text, re.M)
             if version and depends and backported == ("~bpo" in version[1]):
-                return depends[1], depends[2]
+                return f"{depends[1]}={depends[2]}"
         raise PackageError(f"{package} is not in {suite} of this machine's "
                            "Debian archive.")
 
-    def unpack(self, package, version, directory):
-        """Unpacks a package into a new directory, all of it or nothing."""
+    def unpack(self, package, directory):
+        """Unpacks a package, NAME, NAME=VERSION or NAME/SUITE, into a new
+        directory, all of it or nothing."""
         with tempfile.TemporaryDirectory(dir=directory.parent) as scratch:
-            wanted = package + (f"={version}" if version else "")
-            run("apt-get", *self.options, "download", wanted,
+            run("apt-get", *self.options, "download", package,
                 directory=scratch)
             for package_file in pathlib.Path(scratch).glob("*.deb"):
                 run("dpkg-deb", "--extract", package_file,
@@ -138,10 +144,11 @@ def provide(kernels, packages):
         with tempfile.TemporaryDirectory(prefix="apt.", dir=top) as scratch:
             archive = Archive(pathlib.Path(scratch))
             for name in absent:
-                package, version = (archive.newest(*KERNELS[name])
-                                    if name in kernels else (name, None))
-                archive.unpack(package, version, top / name)
-                news.append(f"{name}: {package} {version or ''}".rstrip())
+                package = (archive.newest(*KERNELS[name]) if name in kernels
+                           else f"{name}/{BACKPORTS}" if name in BACKPORTED
+                           else name)
+                archive.unpack(package, top / name)
+                news.append(f"{name}: {package}")
     return news
 
 
@@ -157,6 +164,12 @@ class Kernel:
 
     def __str__(self):
         return self.release
+
+
+def qemu():
+    """The emulator; its libraries and firmware are those of the package that
+    is installed."""
+    return unpacked(QEMU) / "usr/bin/qemu-system-x86_64"
 
 
 def unpacked(package):
