@@ -4,9 +4,11 @@ EXTRA_DIST += \
 	tests/kernel/guest/init \
 	tests/kernel/guest/library \
 	tests/kernel/host/console \
+	tests/kernel/host/direct \
 	tests/kernel/host/init \
 	tests/kernel/host/library \
 	tests/kernel/host/run \
+	tests/kernel/host/trial \
 	tests/kernel/images.py \
 	tests/kernel/machine.py \
 	tests/kernel/packages.py \

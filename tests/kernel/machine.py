@@ -1,5 +1,6 @@
 """L0's part: QEMU, which needs no hardware virtualisation, runs L1, and what
-L1 says decides.
+L1 says decides.  On a machine whose KVM can run Hyper-V guests, a sandbox of
+this machine takes the part of L1.
 
 Images are in memory that goes with the processes; QEMU dies with whoever
 started it.  Nothing has to be cleaned up.
@@ -8,6 +9,7 @@ started it.  Nothing has to be cleaned up.
 import ctypes
 import dataclasses
 import os
+import pathlib
 import re
 import selectors
 import signal
@@ -56,7 +58,7 @@ def memory_file(name, image):
     return fd
 
 
-def command(initrd, scenario, logs):
+def qemu_command(initrd, scenario, logs):
     size = os.fstat(initrd).st_size >> 20
     return [str(packages.qemu()), "-nodefaults", "-no-user-config",
             "-display", "none", "-no-reboot",
@@ -74,6 +76,14 @@ def command(initrd, scenario, logs):
             "-serial", f"file:{logs.guest}"]
 
 
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def direct_command(image, _scenario, logs):
+    return [str(HERE.parent / "private"), str(HERE / "host/direct"),
+            f"/proc/self/fd/{image}", str(logs.guest)]
+
+
 def die_with_parent():
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -81,9 +91,11 @@ def die_with_parent():
 class Run:
     """One L1 from its start to its verdict."""
 
-    def __init__(self, scenario, image, logs, listener):
+    def __init__(self, scenario, image, logs, listener,
+                 command=qemu_command):
         self.scenario, self.image, self.logs = scenario, image, logs
         self.listener = listener  # takes the text of each step
+        self.command = command
 
     def run(self):
         began = time.monotonic()
@@ -92,7 +104,7 @@ class Run:
             with open(self.logs.qemu, "wb") as complaints:
                 # In a session of its own: Ctrl-C is for us, who end it.
                 process = subprocess.Popen(
-                    command(initrd, self.scenario, self.logs),
+                    self.command(initrd, self.scenario, self.logs),
                     stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                     stderr=complaints, pass_fds=[initrd],
                     start_new_session=True, preexec_fn=die_with_parent)
