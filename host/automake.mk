@@ -24,12 +24,16 @@ host_libnetvschost_la_SOURCES = \
 	host/event_loop.cc \
 	host/event_loop.h \
 	host/front_end.h \
+	host/generator.cc \
+	host/generator.h \
+	host/generator_backend.h \
 	host/guest_memory.cc \
 	host/guest_memory.h \
 	host/log.cc \
 	host/log.h \
 	host/machine.cc \
 	host/machine.h \
+	host/message_head.h \
 	host/monitor.cc \
 	host/monitor.h \
 	host/netvsp.cc \
@@ -39,6 +43,8 @@ host_libnetvschost_la_SOURCES = \
 	host/nic.h \
 	host/oids.cc \
 	host/oids.h \
+	host/pace.cc \
+	host/pace.h \
 	host/peer.cc \
 	host/peer.h \
 	host/receive_path.cc \
@@ -49,10 +55,14 @@ host_libnetvschost_la_SOURCES = \
 	host/rndis_device.h \
 	host/root_lock.cc \
 	host/root_lock.h \
+	host/sink.cc \
+	host/sink.h \
 	host/sub_allocations.cc \
 	host/sub_allocations.h \
 	host/tap.cc \
 	host/tap.h \
+	host/test_frame.cc \
+	host/test_frame.h \
 	host/trace.cc \
 	host/trace.h \
 	host/transmit_path.cc \

@@ -19,6 +19,9 @@ struct WireFrame {
     bool checksum_good = false;
 };
 
+class Generator;
+class Sink;
+
 /* Used by the NIC's worker thread alone.  It counts what it reads and
  * writes. */
 class Backend {
@@ -46,6 +49,20 @@ public:
     gone() const
     {
         return false;
+    }
+
+    /* What writes frames into the receive buffer itself, and what takes
+     * frames where they lie, so that a measurement does not pay for copies;
+     * nullptr for the ordinary way through receive() and transmit(). */
+    [[nodiscard]] virtual Generator *
+    generator()
+    {
+        return nullptr;
+    }
+    [[nodiscard]] virtual Sink *
+    sink()
+    {
+        return nullptr;
     }
 
     /* Asks for an event with the next frame.  False when one waits. */

@@ -30,6 +30,17 @@ load(Bytes from, size_t offset = 0)
     return value;
 }
 
+/* The same from memory that a guest may change meanwhile: the compiler must
+ * not fetch a field a second time after it was checked. */
+template <typename T>
+[[nodiscard]] T
+load_once(Bytes from, size_t offset = 0)
+{
+    T value = load<T>(from, offset);
+    asm volatile("" : "+m"(value));
+    return value;
+}
+
 /* Writes `value` at `offset`; it must fit. */
 template <typename T>
 void

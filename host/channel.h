@@ -46,6 +46,11 @@ public:
     {
         return to_guest_.has_room(bytes);
     }
+    [[nodiscard]] bool
+    drained() const
+    {
+        return to_guest_.drained();
+    }
     /* A completion without `message` is an empty one. */
     void complete(uint64_t trans_id, Bytes message);
     void transfer(uint64_t trans_id, uint32_t channel_type,

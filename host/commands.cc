@@ -53,14 +53,17 @@ run_command(Commands &host, const std::vector<std::string> &words)
         host.reoffer(parse_guid(one_argument(words, "reoffer GUID")));
         return done;
     }
-    if (command == "link" || command == "bind") {
+    if (command == "link" || command == "bind" || command == "pace") {
         if (words.size() != 3) {
-            throw HostError("Usage: link GUID up|down, or bind GUID "
-                            "uio_hv_generic|hv_netvsc|none.");
+            throw HostError("Usage: link GUID up|down, bind GUID "
+                            "uio_hv_generic|hv_netvsc|none, or pace GUID "
+                            "none|max|window:FRAMES|loop:FRAMES|rate:FRAMES.");
         }
         std::string guid = parse_guid(words[1]);
         if (command == "link") {
             host.set_link(guid, parse_link(words[2]));
+        } else if (command == "pace") {
+            host.set_pace(guid, parse_pace(words[2]));
         } else {
             host.bind(guid, parse_driver(words[2]));
         }
@@ -68,7 +71,7 @@ run_command(Commands &host, const std::vector<std::string> &words)
     }
     throw HostError("There is no command '" + command +
                     "'; there are list, stats, add, remove, reoffer, link, "
-                    "bind and quit.");
+                    "bind, pace and quit.");
 }
 
 /* --- What they print --------------------------------------------------- */
@@ -83,6 +86,8 @@ describe(const NicConfig &config, const NicStatus &status)
     nic["speed"] = config.speed;
     nic["tap"] = config.tap.empty() ? Json(nullptr) : Json(config.tap);
     nic["peer"] = config.peer.empty() ? Json(nullptr) : Json(config.peer);
+    nic["pace"] =
+        status.load ? Json(to_text(status.load->pace)) : Json(nullptr);
     nic["link"] = status.link_up ? "up" : "down";
     nic["state"] = status.state;
     return nic;
@@ -124,6 +129,23 @@ count(const NicStatus &status)
     json["tap"] = {{"read", counters.wire.read},
                    {"written", counters.wire.written},
                    {"write_errors", counters.wire.write_errors}};
+    if (status.load) {
+        const GeneratorCounters &generator = status.load->generator;
+        json["generator"] = {{"pace", to_text(status.load->pace)},
+                             {"frames", generator.frames},
+                             {"rounds", generator.rounds},
+                             {"full_rounds", generator.full_rounds},
+                             {"empty_rounds", generator.empty_rounds},
+                             {"late", generator.late},
+                             {"lost", generator.lost}};
+        const SinkCounters &sink = status.load->sink;
+        json["sink"] = {{"frames", sink.frames},
+                        {"checked", sink.checked},
+                        {"damaged", sink.damaged},
+                        {"foreign", sink.foreign}};
+    }
+    json["busy_ns"] = counters.busy_ns;
+    json["idle_ns"] = counters.idle_ns;
     json["protocol_errors"] = counters.protocol_errors;
     json["signals"] = counters.signals;
     json["wakeups"] = counters.wakeups;

@@ -20,6 +20,7 @@ public:
     virtual void remove(const std::string &guid) = 0;
     virtual void reoffer(const std::string &guid) = 0;
     virtual void set_link(const std::string &guid, bool up) = 0;
+    virtual void set_pace(const std::string &guid, const Pace &pace) = 0;
     virtual void bind(const std::string &guid, DriverBinding driver) = 0;
     [[nodiscard]] virtual Json list() = 0;
     /* Of one NIC, or of all by GUID. */

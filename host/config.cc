@@ -9,6 +9,7 @@
 
 #include "host/channel.h"
 #include "host/error.h"
+#include "host/ethernet.h"
 
 namespace netvsc::host {
 
@@ -33,6 +34,9 @@ constexpr uint32_t kMaxCompletionDelayUs = 1'000'000;
 constexpr uint32_t kMaxLatencyUs = UINT16_MAX / 10;
 
 constexpr uint32_t kMaxBuffer = 1u << 30;
+
+/* Each has another source address in a /16. */
+constexpr uint32_t kMaxFlows = 1u << 16;
 
 [[noreturn]] void
 reject(std::string_view key, std::string_view value, const char *wanted)
@@ -144,6 +148,13 @@ parse_nvsp(std::string_view value)
     return found->second;
 }
 
+/* Keys may come in any order. */
+GeneratorConfig &
+generator(NicConfig &nic)
+{
+    return nic.generator ? *nic.generator : nic.generator.emplace();
+}
+
 using Setter = std::function<void(NicConfig &, std::string_view)>;
 
 Setter
@@ -182,6 +193,34 @@ setters()
          }},
         {"peer", [](NicConfig &nic,
                     std::string_view value) { nic.peer = parse_guid(value); }},
+        {"generate",
+         [](NicConfig &nic, std::string_view value) {
+             generator(nic).frame_size =
+                 value == "imix"
+                     ? GeneratorConfig::kImix
+                     : parse_number("generate", value, kLeastTestFrame,
+                                    kMaxMtu + kEthernetHeader);
+         }},
+        {"elements",
+         [](NicConfig &nic, std::string_view value) {
+             if (value != "1" && value != "3") {
+                 reject("elements", value, "1 or 3");
+             }
+             generator(nic).elements = value == "1" ? 1 : 3;
+         }},
+        {"suballocs",
+         [](NicConfig &nic, std::string_view value) {
+             generator(nic).suballocs =
+                 parse_number("suballocs", value, 0, kMaxBuffer);
+         }},
+        {"flows",
+         [](NicConfig &nic, std::string_view value) {
+             generator(nic).flows = parse_number("flows", value, 1, kMaxFlows);
+         }},
+        {"pace",
+         [](NicConfig &nic, std::string_view value) {
+             generator(nic).pace = parse_pace(value);
+         }},
         {"receive-buffer",
          [](NicConfig &nic, std::string_view value) {
              nic.receive_buffer = parse_buffer("receive-buffer", value);
@@ -312,9 +351,20 @@ parse_nic(std::string_view text)
     if (nic.guid.empty()) {
         throw HostError("A NIC needs a guid=; it is its name on the VMBus.");
     }
-    if (!nic.tap.empty() && !nic.peer.empty()) {
+    if (!nic.tap.empty() + !nic.peer.empty() + nic.generator.has_value() > 1) {
         throw HostError("NIC " + nic.guid +
-                        " has a tap= and a peer=; it can have one wire.");
+                        " has more than one of tap=, peer= and generate=; it "
+                        "can have one wire.");
+    }
+    if (nic.generator && !seen["generate"]) {
+        throw HostError("NIC " + nic.guid +
+                        " has properties of a generator, but no generate=.");
+    }
+    if (nic.generator && nic.generator->suballocs &&
+        nic.generator->suballocs < nic.generator->flows) {
+        throw HostError("NIC " + nic.guid +
+                        " has more flows than suballocs=, each of which "
+                        "carries one.");
     }
     if (nic.peer == nic.guid) {
         throw HostError("NIC " + nic.guid + " cannot be its own peer.");

@@ -5,9 +5,11 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
+#include "host/pace.h"
 #include "wire/nvsp.h"
 #include "wire/vmbus.h"
 
@@ -29,6 +31,22 @@ enum class DriverBinding { kNone, kUioHvGeneric, kHvNetvsc };
 [[nodiscard]] const char *to_text(DriverBinding binding);
 [[nodiscard]] DriverBinding parse_driver(std::string_view text);
 
+/* Shortest frame of a generator: Ethernet's least, without its checksum. */
+inline constexpr uint32_t kLeastTestFrame = 60;
+
+/* A wire that makes frames itself and takes what it is sent. */
+struct GeneratorConfig {
+    static constexpr uint32_t kImix = 0;
+
+    /* Without the Ethernet checksum; or kImix.  A session whose MTU is lower
+     * gets shorter frames. */
+    uint32_t frame_size = 64;
+    uint32_t elements = 3;  /* Checksum; and hash value, hash info. */
+    uint32_t suballocs = 0; /* Used in turn; 0 for the whole buffer. */
+    uint32_t flows = 1;
+    Pace pace;
+};
+
 struct NicConfig {
     std::string guid;
     MacAddress mac{}; /* By default made from the GUID. */
@@ -36,9 +54,10 @@ struct NicConfig {
     uint64_t speed = 10'000'000'000; /* bit/s */
     DriverBinding driver = DriverBinding::kUioHvGeneric;
 
-    /* The wire: a tap device, another NIC, or neither. */
+    /* The wire: one of these, or none. */
     std::string tap;
     std::string peer;
+    std::optional<GeneratorConfig> generator;
 
     uint32_t receive_buffer = wire::kUioReceiveBufferSize;
     uint32_t send_buffer = wire::kUioSendBufferSize;

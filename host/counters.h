@@ -46,6 +46,10 @@ struct Counters {
     uint64_t protocol_errors = 0;
     uint64_t signals = 0; /* Interrupts to the guest. */
     uint64_t wakeups = 0; /* Times the worker went from asleep to awake. */
+    /* The worker's time in rounds with something to do and without; whoever
+     * has idle time is not the bottleneck. */
+    uint64_t busy_ns = 0;
+    uint64_t idle_ns = 0;
 };
 
 } // namespace netvsc::host

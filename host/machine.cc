@@ -196,6 +196,12 @@ Machine::set_link(const std::string &guid, bool up)
 }
 
 void
+Machine::set_pace(const std::string &guid, const Pace &pace)
+{
+    find(guid).nic->set_pace(pace);
+}
+
+void
 Machine::bind(const std::string &guid, DriverBinding driver)
 {
     Device &device = find(guid);

@@ -29,6 +29,7 @@ public:
     void remove(const std::string &guid) override;
     void reoffer(const std::string &guid) override;
     void set_link(const std::string &guid, bool up) override;
+    void set_pace(const std::string &guid, const Pace &pace) override;
     void bind(const std::string &guid, DriverBinding driver) override;
     [[nodiscard]] Json list() override;
     [[nodiscard]] Json stats(const std::string &guid) override;

@@ -47,8 +47,10 @@ first_version(uint32_t type)
 
 NetVsp::NetVsp(const NicConfig &nic, FrontEnd &front_end, Backend &backend,
                Counters &counters, Trace trace, bool link_up)
-    : nic_(nic), front_end_(front_end), backend_(backend), counters_(counters),
-      trace_(std::move(trace)), channel_(front_end, counters, trace_),
+    : nic_(nic), front_end_(front_end), backend_(backend),
+      generator_(backend.generator()), sink_(backend.sink()),
+      counters_(counters), trace_(std::move(trace)),
+      channel_(front_end, counters, trace_),
       receive_(nic, channel_, counters, trace_),
       gatherer_(front_end.memory(), trace_),
       transmit_(nic, agreement_, backend, counters),
@@ -281,6 +283,17 @@ NetVsp::handle_rndis_data(const RingPacket &packet,
     if (nvsp.channel_type != nvsp::kChannelTypeData) {
         return "RNDIS_PKT of an unknown channel type";
     }
+    if (sink_ && !trace_.on()) {
+        if (std::optional<Bytes> section = gatherer_.view(packet, nvsp)) {
+            bool good = rndis_->running() && transmit_.parse(*section);
+            if (good) {
+                transmit_.sink(*section, *sink_);
+            } else {
+                status = nvsp::kStatusFailure;
+            }
+            return nullptr;
+        }
+    }
     /* Malformed data cost the guest that message and nothing else (G.4). */
     std::optional<MutableBytes> message = gatherer_.gather(packet, nvsp);
     if (!message) {
@@ -379,6 +392,9 @@ NetVsp::deliver(uint64_t now_ns)
     if (!rndis_->oids().filter()) {
         return drop_frames(backend_, counters_.rx.dropped_filter) != 0;
     }
+    if (generator_) {
+        return generate(now_ns) != 0;
+    }
     if (channel_.has_room(receive_.batch_room())) {
         blocked_since_ns_ = 0;
         return receive_.deliver(backend_, rndis_->oids()) != 0;
@@ -391,6 +407,67 @@ NetVsp::deliver(uint64_t now_ns)
         return false;
     }
     return drop_frames(backend_, counters_.rx.dropped_ring_full) != 0;
+}
+
+/* --- Measurements ------------------------------------------------------ */
+
+unsigned
+NetVsp::generate(uint64_t now_ns)
+{
+    const SubAllocations &ledger = *receive_.ledger();
+    uint32_t outstanding = ledger.data_outstanding();
+    uint64_t due = std::min<uint64_t>(generator_->due(now_ns, outstanding),
+                                      ReceivePath::kBatch);
+    if (generator_->pace().kind != Pace::Kind::kRate) {
+        /* Whole transfers as long as they can be: what is missing to one comes
+         * back with the next completion. */
+        uint32_t whole = std::min(nic_.ranges, ReceivePath::kBatch);
+        due = std::min<uint64_t>(due, ledger.data_free());
+        if (due >= whole || outstanding) {
+            due -= due % whole;
+        }
+    }
+    return put_frames(static_cast<unsigned>(due));
+}
+
+/* The guest wants frames and can have them. */
+bool
+NetVsp::delivers() const
+{
+    return rndis_ && rndis_->running() && receive_.attached() && link_up_ &&
+           rndis_->oids().filter();
+}
+
+unsigned
+NetVsp::put_frames(unsigned frames)
+{
+    bool drained = channel_.drained();
+    unsigned count = 0;
+    if (frames && channel_.has_room(receive_.batch_room())) {
+        count = receive_.generate(*generator_, frames, rndis_->oids());
+    }
+    generator_->put(count, drained);
+    return count;
+}
+
+unsigned
+NetVsp::fill(unsigned frames, uint64_t now_ns)
+{
+    while (serve(now_ns)) {
+    }
+    unsigned count = 0;
+    while (!failed() && delivers() && count < frames) {
+        unsigned put =
+            put_frames(std::min(frames - count, ReceivePath::kBatch));
+        if (!put) {
+            break;
+        }
+        count += put;
+    }
+    if (!failed()) {
+        channel_.publish();
+    }
+    return count;
 }
 
 /* --- The end ----------------------------------------------------------- */

@@ -51,6 +51,11 @@ public:
      * bounded; call it again until it is false. */
     [[nodiscard]] bool serve(uint64_t now_ns);
 
+    /* With a generator: serves until nothing is left to do, then puts so many
+     * frames more into the ring, whatever the pace, and returns how many there
+     * was room for. */
+    unsigned fill(unsigned frames, uint64_t now_ns);
+
     /* The guest closed the channel: reads what it wrote before, such as the
      * revokes of an orderly goodbye.  Nothing goes to the guest any more. */
     void finish();
@@ -133,6 +138,9 @@ private:
     bool flush_control();
     bool flush_completions(uint64_t now_ns);
     bool deliver(uint64_t now_ns);
+    [[nodiscard]] bool delivers() const;
+    unsigned generate(uint64_t now_ns);
+    unsigned put_frames(unsigned frames);
     bool need_room(uint32_t bytes);
 
     void fail(const char *error);
@@ -141,6 +149,8 @@ private:
     const NicConfig &nic_;
     FrontEnd &front_end_;
     Backend &backend_;
+    Generator *generator_; /* Or nullptr, like the next. */
+    Sink *sink_;
     Counters &counters_;
     Trace trace_;
     Channel channel_;

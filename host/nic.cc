@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <ctime>
 
+#include <sched.h>
 #include <sys/prctl.h>
 
+#include "host/error.h"
+#include "host/generator_backend.h"
 #include "host/log.h"
 #include "host/tap.h"
 
@@ -15,6 +18,10 @@ namespace {
 /* The worker spins this long after the last work: the gap between two bursts
  * of a busy wire, and about what one sleep and wake-up costs. */
 constexpr uint64_t kSpinNs = 20'000;
+
+/* Commands and descriptors may wait so long for a busy worker: to look for
+ * them costs a system call, as much as a round of small frames. */
+constexpr uint64_t kPollNs = 20'000;
 
 /* After 10 ms without traffic the monitor page is examined once a
  * millisecond: ten NICs then cost 1% of a core. */
@@ -45,6 +52,9 @@ make_backend(const NicConfig &config, PeerQueues &peers, Counters &counters)
             peers.between(config.peer, config.guid),
             peers.between(config.guid, config.peer), counters.wire);
     }
+    if (config.generator) {
+        return std::make_unique<GeneratorBackend>(config, counters.wire);
+    }
     return std::make_unique<NullBackend>(counters.wire);
 }
 
@@ -69,7 +79,8 @@ to_text(SessionEnd end)
 Nic::Nic(const NicConfig &config, uint32_t number, PeerQueues &peers,
          TraceFile *trace)
     : config_(config), number_(number), trace_file_(trace),
-      backend_(make_backend(config_, peers, counters_))
+      backend_(make_backend(config_, peers, counters_)),
+      generator_(backend_->generator())
 {
     if (backend_->event_fd() >= 0) {
         loop_.watch(backend_->event_fd(), [this] { awake_ = true; });
@@ -98,8 +109,25 @@ Nic::status()
             update_books();
         }
         status.books = books_;
+        if (generator_) {
+            status.load = {generator_->pace(), generator_->counters(),
+                           backend_->sink()->counters()};
+        }
     });
     return status;
+}
+
+void
+Nic::set_pace(const Pace &pace)
+{
+    call([&] {
+        if (!generator_) {
+            throw HostError("NIC " + config_.guid +
+                            " has no generator; give it generate=.");
+        }
+        generator_->set_pace(pace);
+        awake_ = true;
+    });
 }
 
 void
@@ -233,19 +261,44 @@ void
 Nic::work()
 {
     prctl(PR_SET_TIMERSLACK, kTimerSlackNs);
+    round_ns_ = monotonic_ns();
+    bool busy = false;
     while (!stopping_) {
         if (!awake_) {
             sleep();
             continue;
         }
         uint64_t now = monotonic_ns();
-        if (serve(now)) {
+        (busy ? counters_.busy_ns : counters_.idle_ns) += now - round_ns_;
+        round_ns_ = now;
+        busy = serve(now);
+        if (busy) {
             busy_ns_ = now;
+        } else if (spins()) {
+            /* Another NIC may have the same core. */
+            sched_yield();
         } else if (now - busy_ns_ >= kSpinNs && fall_asleep(now)) {
             continue;
         }
-        loop_.wait(0);
+        if (now - polled_ns_ >= kPollNs) {
+            polled_ns_ = now;
+            loop_.wait(0);
+        }
     }
+}
+
+/* Measurements must not wait for a sleeper. */
+bool
+Nic::spins() const
+{
+    return generator_ && generator_->pace().kind != Pace::Kind::kNone &&
+           session_ && !session_->failed();
+}
+
+unsigned
+Nic::fill(unsigned frames)
+{
+    return session_ ? session_->fill(frames, monotonic_ns()) : 0;
 }
 
 bool

@@ -43,6 +43,13 @@ struct SessionBooks {
     uint64_t sends_outstanding = 0;
 };
 
+/* What generator and sink of a NIC did. */
+struct LoadStatus {
+    Pace pace;
+    GeneratorCounters generator;
+    SinkCounters sink;
+};
+
 /* A snapshot of everything countable; the books are those of the session, or
  * of the last one after it. */
 struct NicStatus {
@@ -52,6 +59,7 @@ struct NicStatus {
     bool link_up = true;
     uint32_t filter = 0;
     SessionBooks books;
+    std::optional<LoadStatus> load; /* With a generator. */
 };
 
 class Nic {
@@ -76,6 +84,8 @@ public:
     }
     [[nodiscard]] NicStatus status();
     void set_link(bool up);
+    /* Throws HostError when the NIC has no generator. */
+    void set_pace(const Pace &pace);
 
     /* --- On the worker thread only --- */
 
@@ -87,6 +97,10 @@ public:
     /* Starts a session; `front_end` must live until close(). */
     void open(FrontEnd &front_end, const ChannelInfo &info);
     void close(SessionEnd reason);
+    /* For a measurement on this thread: takes everything that the guest sent,
+     * completes it and, with a generator, puts exactly `frames` frames into
+     * the ring.  Returns how many there was room for. */
+    unsigned fill(unsigned frames);
     /* Notes in the trace what the guest did outside of the rings. */
     void trace_irq_control(bool unmask);
     /* Notes what a GPADL is that open() did not know. */
@@ -101,6 +115,7 @@ private:
     using Json = nlohmann::ordered_json;
 
     void work();
+    [[nodiscard]] bool spins() const;
     [[nodiscard]] bool serve(uint64_t now_ns);
     [[nodiscard]] bool fall_asleep(uint64_t now_ns);
     void sleep();
@@ -113,6 +128,7 @@ private:
     TraceFile *trace_file_;
     Counters counters_;
     std::unique_ptr<Backend> backend_;
+    Generator *generator_; /* The backend's, or nullptr. */
     EventLoop loop_;
 
     std::unique_ptr<NetVsp> session_;
@@ -124,7 +140,9 @@ private:
     bool wire_gone_ = false;
 
     bool awake_ = true;
-    uint64_t busy_ns_ = 0; /* When there was last anything to do. */
+    uint64_t busy_ns_ = 0;   /* When there was last anything to do. */
+    uint64_t polled_ns_ = 0; /* When commands were last looked for. */
+    uint64_t round_ns_ = 0;  /* When the round began. */
     bool stopping_ = false;
     std::thread worker_; /* Last: it uses all of the above. */
 };

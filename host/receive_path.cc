@@ -1,9 +1,10 @@
 #include "host/receive_path.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "host/ethernet.h"
-#include "wire/rndis.h"
+#include "host/message_head.h"
 
 namespace netvsc::host {
 
@@ -11,36 +12,11 @@ namespace rndis = wire::rndis;
 
 namespace {
 
-/* Frame data start here in a sub-allocation: room for the header and any
- * per-packet info, as openvmm has it (E.10). */
-constexpr uint32_t kDataAt = 256;
-
 /* Left unused: Windows guests read that far beyond the message (E.10). */
 constexpr uint32_t kTail = 36;
 
 /* Sub-allocations of small MTUs still hold every control message. */
 constexpr uint32_t kSmallestMtu = 1500;
-
-/* Header, VLAN element, checksum element. */
-constexpr size_t kLongestHeader =
-    sizeof(rndis::Packet) + 2 * sizeof(rndis::PerPacketInfo32);
-static_assert(kLongestHeader <= kDataAt);
-
-uint32_t
-checksum_value(const ChecksumVerdict &verdict)
-{
-    uint32_t value = 0;
-    if (verdict.ip_header) {
-        value |= rndis::kRxChecksumIpSucceeded;
-    }
-    if (verdict.tcp) {
-        value |= rndis::kRxChecksumTcpSucceeded;
-    }
-    if (verdict.udp) {
-        value |= rndis::kRxChecksumUdpSucceeded;
-    }
-    return value;
-}
 
 /* A tag control information word in the order of the element (E.7). */
 uint32_t
@@ -89,8 +65,17 @@ ReceivePath::attach(MutableBytes buffer, uint32_t mtu)
     if (count <= nic_.control_suballocs) {
         return false;
     }
+    auto reuse = SubAllocations::Reuse::kHottest;
+    if (nic_.generator) {
+        reuse = SubAllocations::Reuse::kInTurn;
+        if (nic_.generator->suballocs) {
+            count = std::min(count, nic_.control_suballocs +
+                                        nic_.generator->suballocs);
+        }
+    }
     buffer_ = buffer;
-    ledger_.emplace(count, nic_.control_suballocs);
+    prefilled_ = false;
+    ledger_.emplace(count, nic_.control_suballocs, reuse);
 
     uint32_t per_packet = std::min(nic_.ranges, kBatch);
     uint32_t packets = (kBatch + per_packet - 1) / per_packet;
@@ -154,53 +139,67 @@ ReceivePath::deliver(Backend &backend, const Oids &oids)
     return count;
 }
 
+unsigned
+ReceivePath::generate(Generator &generator, unsigned frames, const Oids &oids)
+{
+    if (!std::exchange(prefilled_, true)) {
+        generator.prefill(
+            buffer_.first(size_t{ledger_->count()} * suballoc_size_),
+            suballoc_size_, nic_.control_suballocs, kEthernetHeader + mtu_,
+            oids);
+    }
+    uint32_t transfer = 0;
+    unsigned count = 0;
+    for (; count < frames; count++) {
+        std::optional<uint32_t> index = ledger_->take_data();
+        if (!index) {
+            break;
+        }
+        if (filled_ == 0) {
+            transfer = *index;
+        } else {
+            ledger_->join(transfer, *index);
+        }
+        const wire::TransferPageRange &message = generator.message(*index);
+        uint32_t frame_size = message.byte_count - kDataAt;
+        placements_[filled_] = {generator.head_size(), frame_size};
+        ranges_[filled_] = message;
+        counters_.rx.bytes += frame_size;
+        if (++filled_ == nic_.ranges) {
+            send_batch(transfer);
+        }
+    }
+    if (filled_) {
+        send_batch(transfer);
+    }
+    counters_.rx.frames += count;
+    counters_.wire.read += count;
+    return count;
+}
+
 ReceivePath::Placement
 ReceivePath::place(MutableBytes frame, bool checksum_good, uint32_t index,
                    const Oids &oids)
 {
-    std::array<std::byte, kLongestHeader> head;
-    size_t head_size = sizeof(rndis::Packet);
-    auto add_info = [&](uint32_t type, uint32_t value) {
-        rndis::PerPacketInfo32 element{};
-        element.info.size = sizeof element;
-        element.info.type = type;
-        element.info.offset = sizeof element.info;
-        element.value = value;
-        store(head, head_size, element);
-        head_size += sizeof element;
-    };
-
+    MessageHead head;
     /* The host always strips the tag (E.7): the addresses move over it. */
     if (is_tagged(frame)) {
         auto tci = load_be16(frame, kEthernetTypeAt + sizeof(uint16_t));
-        add_info(rndis::kPpiVlan, vlan_value(tci));
+        head.add_info(rndis::kPpiVlan, vlan_value(tci));
         std::memmove(frame.data() + kVlanTagSize, frame.data(),
                      kEthernetTypeAt);
         frame = frame.subspan(kVlanTagSize);
     }
     if (checksum_good) {
         bool ipv4 = load_be16(frame, kEthernetTypeAt) == kEthernetIpv4;
-        ChecksumVerdict verdict =
-            oids.reportable(classify_good_frame(frame), ipv4);
-        if (verdict.any()) {
-            add_info(rndis::kPpiChecksum, checksum_value(verdict));
-        }
+        head.add_verdict(oids.reportable(classify_good_frame(frame), ipv4));
     }
 
-    auto info_size = static_cast<uint32_t>(head_size - sizeof(rndis::Packet));
-    auto frame_size = static_cast<uint32_t>(frame.size());
-    rndis::Packet packet{};
-    packet.header = {rndis::kPacket, kDataAt + frame_size};
-    packet.data_offset = kDataAt - rndis::kOffsetBase;
-    packet.data_length = frame_size;
-    packet.ppi_offset = info_size ? rndis::kPpiOffset : 0;
-    packet.ppi_length = info_size;
-    store(head, 0, packet);
-
     MutableBytes to = suballoc(index);
-    std::memcpy(to.data(), head.data(), head_size);
+    auto frame_size = static_cast<uint32_t>(frame.size());
+    uint32_t head_size = head.write(to, frame_size);
     std::memcpy(to.data() + kDataAt, frame.data(), frame.size());
-    return {static_cast<uint32_t>(head_size), frame_size};
+    return {head_size, frame_size};
 }
 
 void

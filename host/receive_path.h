@@ -8,7 +8,7 @@
 
 #include "host/backend.h"
 #include "host/channel.h"
-#include "host/oids.h"
+#include "host/generator.h"
 #include "host/sub_allocations.h"
 
 namespace netvsc::host {
@@ -62,6 +62,11 @@ public:
      * many were read, delivered or not. */
     unsigned deliver(Backend &backend, const Oids &oids);
 
+    /* Puts up to kBatch frames of a generator, which writes them into the
+     * buffer before the first; the ring must have batch_room().  Returns how
+     * many there were sub-allocations for. */
+    unsigned generate(Generator &generator, unsigned frames, const Oids &oids);
+
     /* Sends one control message; the ring must have room for a transfer of
      * one range.  False when the guest has all control sub-allocations. */
     [[nodiscard]] bool send_control(Bytes message);
@@ -94,6 +99,7 @@ private:
     uint32_t suballoc_size_ = 0;
     uint32_t batch_room_ = 0;
     std::optional<SubAllocations> ledger_;
+    bool prefilled_ = false;
 
     /* The transfer-pages packet that is being filled. */
     std::array<wire::TransferPageRange, kBatch> ranges_{};

@@ -149,6 +149,14 @@ public:
      * are not: the caller may sleep.  False when they came meanwhile. */
     [[nodiscard]] bool wait_for_room(uint32_t bytes);
 
+    /* The guest has read everything that it was shown. */
+    [[nodiscard]] bool
+    drained() const
+    {
+        return ring_.read_index().load(std::memory_order_relaxed) ==
+               published_;
+    }
+
     /* Where the next packet will start. */
     [[nodiscard]] uint32_t
     position() const

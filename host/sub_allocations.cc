@@ -5,18 +5,20 @@
 
 namespace netvsc::host {
 
-SubAllocations::SubAllocations(uint32_t count, uint32_t control)
-    : slots_(count), control_(std::min(control, count))
+SubAllocations::SubAllocations(uint32_t count, uint32_t control, Reuse reuse)
+    : slots_(count), control_(std::min(control, count)), reuse_(reuse)
 {
-    for (uint32_t index = count; index-- > 0;) {
-        put(index);
+    for (uint32_t i = 0; i < count; i++) {
+        put(reuse == Reuse::kInTurn ? i : count - 1 - i);
     }
 }
 
 std::optional<uint32_t>
 SubAllocations::take_data()
 {
-    return take(free_data_);
+    std::optional<uint32_t> index = take(free_data_);
+    data_free_ -= index.has_value();
+    return index;
 }
 
 std::optional<uint32_t>
@@ -41,9 +43,26 @@ SubAllocations::take(uint32_t &head)
 void
 SubAllocations::put(uint32_t index)
 {
-    uint32_t &head = index < control_ ? free_control_ : free_data_;
-    slots_[index] = {head, State::kFree};
-    head = index;
+    if (index >= control_) {
+        put_data(index);
+        return;
+    }
+    slots_[index] = {free_control_, State::kFree};
+    free_control_ = index;
+}
+
+void
+SubAllocations::put_data(uint32_t index)
+{
+    if (reuse_ == Reuse::kHottest) {
+        slots_[index] = {free_data_, State::kFree};
+        free_data_ = index;
+    } else {
+        slots_[index] = {kEnd, State::kFree};
+        (data_free_ ? slots_[last_data_].next : free_data_) = index;
+        last_data_ = index;
+    }
+    data_free_++;
 }
 
 void

@@ -18,11 +18,15 @@ namespace netvsc::host {
 
 class SubAllocations {
 public:
-    /* `count` sub-allocations, the first `control` of them for control. */
-    SubAllocations(uint32_t count, uint32_t control);
+    /* Which of the free ones for data comes first: the most recently returned,
+     * whose memory is in the cache, or the one that waits longest. */
+    enum class Reuse { kHottest, kInTurn };
 
-    /* Starts a transfer of one sub-allocation; nothing when none is free.
-     * The most recently returned comes first: its memory is in the cache. */
+    /* `count` sub-allocations, the first `control` of them for control. */
+    SubAllocations(uint32_t count, uint32_t control,
+                   Reuse reuse = Reuse::kHottest);
+
+    /* Starts a transfer of one sub-allocation; nothing when none is free. */
     [[nodiscard]] std::optional<uint32_t> take_data();
     [[nodiscard]] std::optional<uint32_t> take_control();
 
@@ -37,6 +41,17 @@ public:
     count() const
     {
         return static_cast<uint32_t>(slots_.size());
+    }
+    /* Of those for data, without and with the guest. */
+    [[nodiscard]] uint32_t
+    data_free() const
+    {
+        return data_free_;
+    }
+    [[nodiscard]] uint32_t
+    data_outstanding() const
+    {
+        return count() - control_ - data_free_;
     }
     /* Sub-allocations, since the ledger was opened. */
     [[nodiscard]] uint64_t
@@ -67,11 +82,15 @@ private:
 
     [[nodiscard]] std::optional<uint32_t> take(uint32_t &head);
     void put(uint32_t index);
+    void put_data(uint32_t index);
 
     std::vector<Slot> slots_;
     uint32_t control_;
+    Reuse reuse_;
     uint32_t free_control_ = kEnd;
     uint32_t free_data_ = kEnd;
+    uint32_t last_data_ = kEnd; /* Of the free ones; kInTurn. */
+    uint32_t data_free_ = 0;
     uint64_t issued_ = 0;
     uint64_t returned_ = 0;
 };

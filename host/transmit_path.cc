@@ -37,23 +37,44 @@ MessageGatherer::gather(const RingPacket &packet,
 {
     section_bytes_ = gpa_bytes_ = 0;
     if (nvsp.section_index != wire::nvsp::kNoSection) {
-        section_at_ = uint64_t{nvsp.section_index} * section_size_;
-        /* Without a buffer (revoked, or never shared) there is no section,
-         * not even for no bytes. */
-        if (send_buffer_.empty() || section_at_ > send_buffer_.size() ||
-            nvsp.section_size > send_buffer_.size() - section_at_ ||
-            nvsp.section_size > kLongestMessage) {
+        std::optional<Bytes> bytes = section(nvsp);
+        if (!bytes) {
             return std::nullopt;
         }
+        section_at_ = uint64_t{nvsp.section_index} * section_size_;
         section_bytes_ = nvsp.section_size;
-        Bytes section = send_buffer_.subspan(section_at_, section_bytes_);
-        std::copy(section.begin(), section.end(), message_.get());
+        std::copy(bytes->begin(), bytes->end(), message_.get());
     }
     if (packet.desc.type == wire::kPacketGpaDirect && !add_ranges(packet)) {
         section_bytes_ = gpa_bytes_ = 0;
         return std::nullopt;
     }
     return MutableBytes(message_.get(), section_bytes_ + gpa_bytes_);
+}
+
+std::optional<Bytes>
+MessageGatherer::view(const RingPacket &packet,
+                      const wire::nvsp::SendRndisPacket &nvsp) const
+{
+    if (packet.desc.type == wire::kPacketGpaDirect ||
+        nvsp.section_index == wire::nvsp::kNoSection) {
+        return std::nullopt;
+    }
+    return section(nvsp);
+}
+
+std::optional<Bytes>
+MessageGatherer::section(const wire::nvsp::SendRndisPacket &nvsp) const
+{
+    uint64_t at = uint64_t{nvsp.section_index} * section_size_;
+    /* Without a buffer (revoked, or never shared) there is no section, not
+     * even for no bytes. */
+    if (send_buffer_.empty() || at > send_buffer_.size() ||
+        nvsp.section_size > send_buffer_.size() - at ||
+        nvsp.section_size > kLongestMessage) {
+        return std::nullopt;
+    }
+    return send_buffer_.subspan(at, nvsp.section_size);
 }
 
 /* Reads the ranges of a GPA-direct packet (A.5), each of which may span any
@@ -181,7 +202,7 @@ TransmitPath::parse_packets(Bytes message)
         if (end - at < sizeof(rndis::Packet)) {
             return false;
         }
-        auto header = load<rndis::Header>(message, at);
+        auto header = load_once<rndis::Header>(message, at);
         if (header.type != rndis::kPacket ||
             header.length < sizeof(rndis::Packet) ||
             header.length > end - at) {
@@ -204,7 +225,7 @@ TransmitPath::parse_packets(Bytes message)
 bool
 TransmitPath::parse_packet(Bytes bytes, uint32_t at, Frame &frame)
 {
-    auto packet = load<rndis::Packet>(bytes);
+    auto packet = load_once<rndis::Packet>(bytes);
     if (packet.oob_data_offset || packet.oob_data_length ||
         packet.oob_elements || packet.vc_handle) {
         return false;
@@ -241,7 +262,7 @@ TransmitPath::parse_info(Bytes elements, Frame &frame)
         if (elements.size() < sizeof(rndis::PerPacketInfo)) {
             return false;
         }
-        auto info = load<rndis::PerPacketInfo>(elements);
+        auto info = load_once<rndis::PerPacketInfo>(elements);
         size = info.size;
         if (size < sizeof info || size > elements.size() || size % 4 ||
             info.offset < sizeof info || info.offset > size) {
@@ -254,7 +275,7 @@ TransmitPath::parse_info(Bytes elements, Frame &frame)
         if (size - info.offset < sizeof(uint32_t)) {
             return false;
         }
-        auto value = load<uint32_t>(elements, info.offset);
+        auto value = load_once<uint32_t>(elements, info.offset);
         if (info.type == rndis::kPpiVlan) {
             frame.tci = tci_of(value);
         } else if (info.type == rndis::kPpiLargeSend) {
@@ -301,6 +322,18 @@ TransmitPath::send(MutableBytes message)
     for (const Frame &frame : frames_) {
         send_frame(message, frame);
     }
+}
+
+void
+TransmitPath::sink(Bytes message, Sink &sink)
+{
+    for (const Frame &frame : frames_) {
+        sink.take(message.subspan(frame.data_at, frame.data_size),
+                  frame.checksum);
+        counters_.tx.bytes += frame.data_size + (frame.tci ? kVlanTagSize : 0);
+    }
+    counters_.tx.frames += frames_.size();
+    counters_.wire.written += frames_.size();
 }
 
 void

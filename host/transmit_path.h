@@ -4,7 +4,8 @@
  * The message is copied out of shared memory once, before anything in it is
  * looked at.  Everything after that works on the copy: nothing can change
  * between a check and its use, and tags and checksums are put into place where
- * the frame lies. */
+ * the frame lies.  Only for a sink, which sends nothing on, the message stays
+ * where it is. */
 
 #pragma once
 
@@ -14,6 +15,7 @@
 #include "host/channel.h"
 #include "host/checksum.h"
 #include "host/oids.h"
+#include "host/sink.h"
 
 namespace netvsc::host {
 
@@ -36,6 +38,12 @@ public:
     [[nodiscard]] std::optional<MutableBytes>
     gather(const RingPacket &packet, const wire::nvsp::SendRndisPacket &nvsp);
 
+    /* The message where it lies, when all of it is in a section: the guest can
+     * change it at any time. */
+    [[nodiscard]] std::optional<Bytes>
+    view(const RingPacket &packet,
+         const wire::nvsp::SendRndisPacket &nvsp) const;
+
     /* Records what the last gather() read; of it only `pieces` (ascending)
      * unless they are empty. */
     void record(std::span<const TracePiece> pieces);
@@ -44,6 +52,8 @@ private:
     /* The longest message: a large send of 64 KiB and its headers, twice. */
     static constexpr uint32_t kLongestMessage = 128 * 1024;
 
+    [[nodiscard]] std::optional<Bytes>
+    section(const wire::nvsp::SendRndisPacket &nvsp) const;
     [[nodiscard]] bool add_ranges(const RingPacket &packet);
 
     GuestMemory &memory_;
@@ -63,8 +73,8 @@ public:
     TransmitPath(const NicConfig &nic, const Agreement &agreement,
                  Backend &backend, Counters &counters);
 
-    /* Checks a data message.  False when any part of it is malformed: then
-     * none of its frames may be sent. */
+    /* Checks a data message, each field of which it reads once.  False when
+     * any part of it is malformed: then none of its frames may be sent. */
     [[nodiscard]] bool parse(Bytes message);
 
     /* What a trace cut to `snap` keeps of the parsed message; nothing when
@@ -73,6 +83,9 @@ public:
 
     /* Sends the frames of the parsed message, changing it. */
     void send(MutableBytes message);
+
+    /* Gives them to a sink instead, as they are. */
+    void sink(Bytes message, Sink &sink);
 
 private:
     /* One RNDIS PACKET of the message; offsets in the message. */

@@ -227,6 +227,12 @@ VmMachine::set_link(const std::string &guid, bool up)
 }
 
 void
+VmMachine::set_pace(const std::string &guid, const Pace &pace)
+{
+    loop_.call([&] { find(guid).nic->set_pace(pace); });
+}
+
+void
 VmMachine::bind(const std::string &guid, DriverBinding)
 {
     throw HostError("The guest's kernel binds NIC " + guid +

@@ -5,6 +5,7 @@ tests_unit_host_tests_SOURCES = \
 	tests/unit/host_checksum_test.cc \
 	tests/unit/host_config_test.cc \
 	tests/unit/host_data_test.cc \
+	tests/unit/host_generator_test.cc \
 	tests/unit/host_guest.cc \
 	tests/unit/host_guest.h \
 	tests/unit/host_ledger_test.cc \

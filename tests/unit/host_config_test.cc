@@ -35,6 +35,24 @@ TEST(HostConfig, HasOpenvmmsDefaults)
     EXPECT_EQ(nic.completion_delay_us, 0u);
     EXPECT_TRUE(nic.monitor);
     EXPECT_EQ(nic.nvsp, 0x00060001u);
+    EXPECT_FALSE(nic.generator);
+}
+
+TEST(HostConfig, TakesAGenerator)
+{
+    NicConfig nic = parse(",pace=window:256,generate=128,elements=1,"
+                          "suballocs=300,flows=300");
+    ASSERT_TRUE(nic.generator);
+    EXPECT_EQ(nic.generator->frame_size, 128u);
+    EXPECT_EQ(nic.generator->elements, 1u);
+    EXPECT_EQ(nic.generator->suballocs, 300u);
+    EXPECT_EQ(nic.generator->flows, 300u);
+    EXPECT_EQ(to_text(nic.generator->pace), "window:256");
+    EXPECT_EQ(parse(",generate=imix").generator->frame_size,
+              GeneratorConfig::kImix);
+    for (const char *pace : {"none", "max", "loop:1", "rate:1000000000"}) {
+        EXPECT_EQ(to_text(parse_pace(pace)), pace);
+    }
 }
 
 TEST(HostConfig, TakesEveryProperty)
@@ -96,6 +114,18 @@ TEST(HostConfig, RefusesWhatIsWrongAndNamesIt)
         "packets-per-message",
         "peer=nobody",
         "tap=a-name-that-is-too-long",
+        "generate=59",
+        "generate=9217",
+        "generate=mix",
+        "elements=2",
+        "flows=0",
+        "flows=65537",
+        "pace=fast",
+        "pace=max:1",
+        "pace=window",
+        "pace=window:0",
+        "pace=rate:1x",
+        "pace=rate:1000000001",
     };
     for (const char *item : wrong) {
         std::string text(item);
@@ -121,6 +151,9 @@ TEST(HostConfig, RefusesContradictions)
         HostError);
     EXPECT_THROW((void) parse(std::string(",peer=") + kGuid), HostError);
     EXPECT_THROW((void) parse(",send-buffer=4K"), HostError);
+    EXPECT_THROW((void) parse(",generate=64,tap=t"), HostError);
+    EXPECT_THROW((void) parse(",pace=max"), HostError);
+    EXPECT_THROW((void) parse(",generate=64,suballocs=8,flows=9"), HostError);
 }
 
 } // namespace

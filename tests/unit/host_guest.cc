@@ -251,7 +251,11 @@ Guest::Guest(const std::string &options, size_t ring_data)
     /* As the kernel leaves the rings of a channel that it opens. */
     to_host_word(64) = 1;
     to_guest_word(64) = 1;
-    session.emplace(config, front_end, backend, counters, Trace(), true);
+    Backend *wire = &backend;
+    if (config.generator) {
+        wire = &generator.emplace(config, counters.wire);
+    }
+    session.emplace(config, front_end, *wire, counters, Trace(), true);
 }
 
 uint32_t &

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "host/generator_backend.h"
 #include "host/netvsp.h"
 
 namespace netvsc::host::test {
@@ -236,6 +237,8 @@ public:
     FakeFrontEnd front_end;
     FakeBackend backend;
     Counters counters;
+    /* Instead of `backend`, with generate= in the options. */
+    std::optional<GeneratorBackend> generator;
     std::optional<NetVsp> session;
     uint64_t now_ns = 1; /* The host's clock. */
 
