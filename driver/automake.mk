@@ -1,6 +1,7 @@
 # libnetvsc: the netvsc poll driver.  Needs no OVS tree.
 noinst_LTLIBRARIES += driver/libnetvsc.la
 driver_libnetvsc_la_SOURCES = \
+	driver/cache_line.h \
 	driver/channel.cc \
 	driver/channel.h \
 	driver/control_channel.cc \

@@ -8,12 +8,10 @@
 
 #include <array>
 #include <atomic>
-#include <bit>
 #include <cstring>
 #include <mutex>
 #include <optional>
 #include <span>
-#include <type_traits>
 
 #include "driver/counter.h"
 #include "driver/ring.h"
@@ -45,41 +43,67 @@ using NvspPacket = std::array<uint64_t, 7>;
 /* A receive completion: descriptor and the 8 bytes that hosts read. */
 using CompletionPacket = std::array<uint64_t, 3>;
 
+/* The first word of the descriptor of a packet of `words` words (A.4). */
+constexpr uint64_t
+descriptor_word(uint16_t type, uint32_t words, uint16_t flags) noexcept
+{
+    constexpr uint64_t kOffset =
+        sizeof(wire::PacketDescriptor) / wire::kRingUnit;
+    return type | kOffset << 16 | uint64_t{words} << 32 |
+           uint64_t{flags} << 48;
+}
+
+/* The packet's words, out of the same word. */
+constexpr uint32_t
+descriptor_words(uint64_t first) noexcept
+{
+    return static_cast<uint16_t>(first >> 32);
+}
+
+/* Two values of an NVSP message, the first one in front. */
+constexpr uint64_t
+message_word(uint32_t first, uint32_t second) noexcept
+{
+    return first | uint64_t{second} << 32;
+}
+
 /* Makes a packet of `message`; `trans_id` 0 and no flag: no completion. */
 template <typename Message>
 NvspPacket
 make_nvsp_packet(const Message &message, uint64_t trans_id, bool completion)
 {
+    NvspPacket packet = {
+        descriptor_word(wire::kPacketInband, std::tuple_size_v<NvspPacket>,
+                        completion ? wire::kCompletionRequested : 0),
+        trans_id};
     static_assert(sizeof message <= wire::nvsp::kMessageSize);
-    struct {
-        wire::PacketDescriptor desc;
-        uint8_t payload[wire::nvsp::kMessageSize];
-    } packet = {};
-    packet.desc.type = wire::kPacketInband;
-    packet.desc.offset8 = sizeof packet.desc / wire::kRingUnit;
-    packet.desc.len8 = sizeof packet / wire::kRingUnit;
-    packet.desc.flags = completion ? wire::kCompletionRequested : 0;
-    packet.desc.trans_id = trans_id;
-    std::memcpy(packet.payload, &message, sizeof message);
-    return std::bit_cast<NvspPacket>(packet);
+    std::memcpy(&packet[2], &message, sizeof message);
+    return packet;
+}
+
+/* The packet for the `bytes` of frames in a send section (D.6).  As
+ * make_nvsp_packet(), but out of registers. */
+constexpr NvspPacket
+make_section_packet(uint32_t section, uint32_t bytes,
+                    uint64_t trans_id) noexcept
+{
+    return {descriptor_word(wire::kPacketInband, std::tuple_size_v<NvspPacket>,
+                            wire::kCompletionRequested),
+            trans_id,
+            message_word(wire::nvsp::kSendRndisPacket,
+                         wire::nvsp::kChannelTypeData),
+            message_word(section, bytes)};
 }
 
 /* Answers the transfer-pages packet `trans_id`: its sub-allocations are the
  * host's again. */
-inline CompletionPacket
-make_receive_completion(uint64_t trans_id, uint32_t status)
+constexpr CompletionPacket
+make_receive_completion(uint64_t trans_id, uint32_t status) noexcept
 {
-    struct {
-        wire::PacketDescriptor desc;
-        wire::nvsp::SendRndisPacketComplete message;
-    } packet = {};
-    packet.desc.type = wire::kPacketCompletion;
-    packet.desc.offset8 = sizeof packet.desc / wire::kRingUnit;
-    packet.desc.len8 = sizeof packet / wire::kRingUnit;
-    packet.desc.trans_id = trans_id;
-    packet.message.type = wire::nvsp::kSendRndisPacketComplete;
-    packet.message.status = status;
-    return std::bit_cast<CompletionPacket>(packet);
+    return {descriptor_word(wire::kPacketCompletion,
+                            std::tuple_size_v<CompletionPacket>, 0),
+            trans_id,
+            message_word(wire::nvsp::kSendRndisPacketComplete, status)};
 }
 
 /* Ring packets that one poll takes at the most, so that a host which refills
@@ -102,35 +126,22 @@ public:
 
     /* Sends up to `n` packets in order as far as they fit beside `keep_free`
      * bytes, with one publication and at most one signal.  `make(i)` gives
-     * the words of packet i.  Returns how many, and tells `going` before the
-     * host can see the first of them. */
-    template <typename Make, typename Going>
+     * the words of packet i, which goes out for certain then, and not before
+     * make() has returned.  Returns how many. */
+    template <typename Make>
     [[nodiscard]] unsigned
-    send(unsigned n, uint32_t keep_free, Make make, Going going) noexcept
+    send(unsigned n, uint32_t keep_free, Make make) noexcept
     {
-        using Words = std::remove_cvref_t<decltype(make(0u))>;
-        constexpr uint32_t kBytes = sizeof(Words) + wire::kTrailerSize;
+        constexpr uint32_t kBytes = sizeof(make(0)) + wire::kTrailerSize;
         std::lock_guard lock(out_lock_);
-        unsigned sent = 0;
-        while (sent < n && out_.fits(kBytes, keep_free)) {
-            const Words &words = make(sent++);
-            out_.put(std::span(words));
+        n = out_.fitting(n, kBytes, keep_free);
+        for (unsigned i = 0; i < n; i++) {
+            out_.put(make(i));
         }
-        going(sent);
         if (out_.publish()) {
             signal_host();
         }
-        return sent;
-    }
-    template <size_t Words>
-    [[nodiscard]] unsigned
-    send(std::span<const std::array<uint64_t, Words>> packets,
-         uint32_t keep_free) noexcept
-    {
-        return send(
-            static_cast<unsigned>(packets.size()),
-            keep_free, [&](unsigned i) -> const auto & { return packets[i]; },
-            [](unsigned) {});
+        return n;
     }
 
     /* How many receive completions fit now.  Nobody else uses that room

@@ -23,7 +23,8 @@ ControlChannel::send_packet(const NvspPacket &packet, const std::string &what)
 {
     auto deadline = Clock::now() + reply_deadline_;
     Status sent = wait_until(deadline, [&] {
-        return channel_->send(std::span(&packet, 1), kCompletionReserve) == 1;
+        return channel_->send(1, kCompletionReserve,
+                              [&](unsigned) { return packet; }) == 1;
     });
     return sent ? sent : no_answer(sent.error(), what);
 }

@@ -103,22 +103,23 @@ RingWriter::refresh() noexcept
     free_ = size_ - bytes_between(read, write_, size_);
 }
 
-/* At the end of the ring, where it goes on at its start. */
+/* Anywhere, also where the ring goes on at its start. */
 void
-RingWriter::put_around(std::span<const uint64_t> packet,
-                       uint64_t trailer) noexcept
+RingWriter::put(std::span<const uint64_t> packet) noexcept
 {
     auto put_word = [&](uint64_t word) {
         std::memcpy(data_ + write_, &word, sizeof word);
+        free_ -= wire::kRingUnit;
         write_ += wire::kRingUnit;
         if (write_ == size_) {
             write_ = 0;
         }
     };
+    const uint64_t last = trailer();
     for (uint64_t word : packet) {
         put_word(word);
     }
-    put_word(trailer);
+    put_word(last);
 }
 
 bool

@@ -10,6 +10,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <bit>
@@ -17,6 +18,7 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <tuple>
 
 #include "wire/ring.h"
 
@@ -27,6 +29,13 @@ namespace netvsc {
 bytes_between(uint32_t read, uint32_t write, uint32_t size) noexcept
 {
     return write >= read ? write - read : size - (read - write);
+}
+
+/* A word that the host may change at any time, loaded once. */
+[[nodiscard]] inline uint64_t
+load_word(uint64_t *word) noexcept
+{
+    return std::atomic_ref(*word).load(std::memory_order_relaxed);
 }
 
 /* The words of a control page, as atomics. */
@@ -129,6 +138,68 @@ public:
         return load(packet);
     }
 
+    /* The packets that can be read now without going around the end of the
+     * ring: for those who know what to expect.  What they do not like is
+     * left for next(). */
+    class Run {
+    public:
+        /* Words from the next packet on; the last packet may be cut. */
+        uint32_t
+        words() const noexcept
+        {
+            return words_;
+        }
+        /* Loads word `i`, less than words(), once. */
+        uint64_t
+        operator[](uint32_t i) const noexcept
+        {
+            return load_word(at_ + i);
+        }
+        uint64_t *
+        from(uint32_t i) const noexcept
+        {
+            return at_ + i;
+        }
+        /* Goes past a packet of `words` words, which is less than words():
+         * its trailer follows. */
+        void
+        skip(uint32_t words) noexcept
+        {
+            at_ += words + 1;
+            words_ -= words + 1;
+        }
+
+    private:
+        friend class RingReader;
+        Run(uint64_t *at, uint32_t words) : at_(at), words_(words) {}
+        uint64_t *at_;
+        uint32_t words_;
+    };
+    [[nodiscard]] Run
+    run() noexcept
+    {
+        if (read_ == write_) {
+            (void) refresh();
+        }
+        uint32_t end = write_ >= read_ ? write_ : size_;
+        return {reinterpret_cast<uint64_t *>(data_ + read_),
+                (end - read_) / wire::kRingUnit};
+    }
+    /* Type of the next packet, 0 if there is none. */
+    [[nodiscard]] uint16_t
+    next_type() noexcept
+    {
+        Run packets = run();
+        return packets.words() > 0 ? static_cast<uint16_t>(packets[0]) : 0;
+    }
+    /* Consumes what `run`, the one given last, has gone past. */
+    void
+    consume(const Run &run) noexcept
+    {
+        auto end = reinterpret_cast<uint8_t *>(run.at_);
+        advance(static_cast<uint32_t>(end - (data_ + read_)));
+    }
+
     /* The words (8 bytes) of a packet; each call loads one, once.  The
      * caller has checked the number against packet.words(). */
     class Words {
@@ -140,8 +211,22 @@ public:
             if (at >= size_) {
                 at -= size_;
             }
-            return std::atomic_ref(*reinterpret_cast<uint64_t *>(data_ + at))
-                .load(std::memory_order_relaxed);
+            return load_word(reinterpret_cast<uint64_t *>(data_ + at));
+        }
+        /* `to.size()` words from word `i` on in one piece: where they are,
+         * or if they go around the end of the ring copied to `to`. */
+        uint64_t *
+        from(uint32_t i, std::span<uint64_t> to) const noexcept
+        {
+            uint32_t at = start_ + i * wire::kRingUnit;
+            if (at < size_ && size_ - at < to.size_bytes()) {
+                for (uint64_t &word : to) {
+                    word = (*this)[i++];
+                }
+                return to.data();
+            }
+            return reinterpret_cast<uint64_t *>(
+                data_ + (at < size_ ? at : at - size_));
         }
 
     private:
@@ -168,13 +253,7 @@ public:
     void
     consume(const RingPacket &packet) noexcept
     {
-        uint32_t length =
-            packet.desc.len8 * wire::kRingUnit + wire::kTrailerSize;
-        read_ += length;
-        if (read_ >= size_) {
-            read_ -= size_;
-        }
-        consumed_ += length;
+        advance(packet.desc.len8 * wire::kRingUnit + wire::kTrailerSize);
     }
 
     /* Gives everything consumed back to the host, with one store.  Returns
@@ -194,6 +273,15 @@ public:
 
 private:
     [[nodiscard]] bool refresh() noexcept;
+    void
+    advance(uint32_t bytes) noexcept
+    {
+        read_ += bytes;
+        if (read_ >= size_) {
+            read_ -= size_;
+        }
+        consumed_ += bytes;
+    }
     [[nodiscard]] Next
     load(RingPacket *packet) noexcept
     {
@@ -229,16 +317,19 @@ public:
      * says that we never wait for room. */
     explicit RingWriter(std::span<uint8_t> ring) noexcept;
 
-    /* Whether `bytes` (trailers included) fit and still leave more than
-     * `keep_free`.  False also when the host's index is impossible. */
-    [[nodiscard]] bool
-    fits(uint32_t bytes, uint32_t keep_free) noexcept
+    /* How many of `n` packets of `bytes` each (trailers included) fit and
+     * still leave more than `keep_free`.  None when the host's index is
+     * impossible. */
+    [[nodiscard]] unsigned
+    fitting(unsigned n, uint32_t bytes, uint32_t keep_free) noexcept
     {
-        if (free_ > bytes + keep_free) {
-            return true;
+        if (free_ <= n * bytes + keep_free) {
+            refresh();
         }
-        refresh();
-        return free_ > bytes + keep_free;
+        /* Strictly less than free: a full ring would look empty (A.3). */
+        return free_ <= keep_free
+                   ? 0
+                   : std::min(n, (free_ - keep_free - 1) / bytes);
     }
 
     /* Bytes free now, 0 when the host's index is impossible. */
@@ -250,21 +341,13 @@ public:
     }
 
     /* Writes one packet (whole words, descriptor first) and its trailer.
-     * The caller has asked fits(). */
-    template <size_t Extent>
+     * The caller has asked fitting(). */
+    void put(std::span<const uint64_t> packet) noexcept;
+    template <size_t Words>
     void
-    put(std::span<const uint64_t, Extent> packet) noexcept
+    put(const std::array<uint64_t, Words> &packet) noexcept
     {
-        uint64_t trailer = uint64_t{write_} << wire::kTrailerOffsetShift;
-        auto bytes = static_cast<uint32_t>(packet.size_bytes());
-        free_ -= bytes + wire::kTrailerSize;
-        if (size_ - write_ > bytes + wire::kTrailerSize) [[likely]] {
-            std::memcpy(data_ + write_, packet.data(), bytes);
-            std::memcpy(data_ + write_ + bytes, &trailer, sizeof trailer);
-            write_ += bytes + wire::kTrailerSize;
-        } else {
-            put_around(packet, trailer);
-        }
+        std::apply([this](auto... word) { put_words(word...); }, packet);
     }
 
     /* Shows the host everything written since the last publish(), with one
@@ -287,8 +370,34 @@ public:
 
 private:
     void refresh() noexcept;
-    void put_around(std::span<const uint64_t> packet,
-                    uint64_t trailer) noexcept;
+    /* As put(), but out of registers. */
+    template <typename... Word>
+    void
+    put_words(Word... word) noexcept
+    {
+        constexpr uint32_t kBytes =
+            sizeof...(word) * wire::kRingUnit + wire::kTrailerSize;
+        if (size_ - write_ <= kBytes) [[unlikely]] {
+            const uint64_t packet[] = {word...};
+            put(std::span<const uint64_t>(packet));
+            return;
+        }
+        uint8_t *to = data_ + write_;
+        auto put_word = [&](uint64_t one) {
+            std::memcpy(to, &one, sizeof one);
+            to += sizeof one;
+        };
+        (put_word(word), ...);
+        put_word(trailer());
+        free_ -= kBytes;
+        write_ += kBytes;
+    }
+    /* Of a packet that begins here (A.6). */
+    uint64_t
+    trailer() const noexcept
+    {
+        return uint64_t{write_} << wire::kTrailerOffsetShift;
+    }
 
     RingControlPage control_;
     uint8_t *data_ = nullptr;

@@ -130,14 +130,15 @@ parse_rndis_packet(std::span<const uint8_t> range, netvsc_fragment *fragment,
 }
 
 void
-build_tagged_rndis_packet(const netvsc_tx_frame &frame, uint8_t *to) noexcept
+build_tagged_rndis_packet(const netvsc_tx_frame &frame, uint32_t length,
+                          uint8_t *to) noexcept
 {
     struct [[gnu::packed]] {
         Packet packet;
         PerPacketInfo32 vlan;
     } header = {};
     uint32_t size = frame.size - kVlanTag;
-    header.packet.header = {kPacket, kTxHeaderSizeVlan + size};
+    header.packet.header = {kPacket, length};
     header.packet.data_offset = kTxHeaderSizeVlan - kOffsetBase;
     header.packet.data_length = size;
     header.packet.ppi_offset = kPpiOffset;

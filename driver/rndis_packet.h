@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <cstring>
 #include <optional>
@@ -30,47 +31,52 @@ inline constexpr uint32_t kTxHeaderSize = sizeof(wire::rndis::Packet);
 inline constexpr uint32_t kTxHeaderSizeVlan =
     kTxHeaderSize + sizeof(wire::rndis::PerPacketInfo32);
 
+/* Whether these two bytes, behind the addresses, begin an 802.1Q tag. */
+[[nodiscard]] inline bool
+is_vlan_tag(const uint8_t *at) noexcept
+{
+    constexpr std::array<uint8_t, 2> kTagType = {0x81, 0x00};
+    uint16_t type;
+    std::memcpy(&type, at, sizeof type);
+    return type == std::bit_cast<uint16_t>(kTagType);
+}
+
 /* Whether the frame starts with an 802.1Q tag that must leave it (E.7). */
 [[nodiscard]] inline bool
 has_vlan_tag(const netvsc_tx_frame &frame) noexcept
 {
-    constexpr std::array<uint8_t, 2> kTagType = {0x81, 0x00};
     return frame.size >= kEthernetHeader + kVlanTag &&
-           std::memcmp(frame.data + kEthernetAddresses, kTagType.data(),
-                       sizeof kTagType) == 0;
+           is_vlan_tag(frame.data + kEthernetAddresses);
 }
 
-/* Length of the message that build_rndis_packet() makes. */
+/* Length of the message with a frame of `size` bytes, without padding. */
 [[nodiscard]] inline uint32_t
-rndis_packet_size(const netvsc_tx_frame &frame, bool vlan) noexcept
+rndis_packet_size(uint32_t size, bool vlan) noexcept
 {
-    return vlan ? kTxHeaderSizeVlan + frame.size - kVlanTag
-                : kTxHeaderSize + frame.size;
+    return vlan ? kTxHeaderSizeVlan + size - kVlanTag : kTxHeaderSize + size;
 }
 
-/* Writes the message to `to`, which has rndis_packet_size() bytes. */
-void build_tagged_rndis_packet(const netvsc_tx_frame &frame,
+/* Writes the message of a frame with a tag to `to`.  `length`: its
+ * rndis_packet_size() and the padding, which is not written. */
+void build_tagged_rndis_packet(const netvsc_tx_frame &frame, uint32_t length,
                                uint8_t *to) noexcept;
-inline void
-build_rndis_packet(const netvsc_tx_frame &frame, bool vlan,
-                   uint8_t *to) noexcept
+
+/* Writes the header for a frame of `size` bytes without a tag; returns where
+ * the frame goes. */
+inline uint8_t *
+put_rndis_header(uint32_t size, uint32_t length, uint8_t *to) noexcept
 {
-    if (vlan) [[unlikely]] {
-        build_tagged_rndis_packet(frame, to);
-        return;
-    }
     /* Four words that say something, and zeros (E.3); by hand, because a
      * struct would be put together on the stack and copied. */
     auto pair = [](uint32_t low, uint32_t high) {
         return low | uint64_t{high} << 32;
     };
-    uint64_t front[] = {
-        pair(wire::rndis::kPacket, kTxHeaderSize + frame.size),
-        pair(kTxHeaderSize - wire::rndis::kOffsetBase, frame.size)};
+    uint64_t front[] = {pair(wire::rndis::kPacket, length),
+                        pair(kTxHeaderSize - wire::rndis::kOffsetBase, size)};
     std::memcpy(to, &front[0], sizeof front[0]);
     std::memcpy(to + sizeof front[0], &front[1], sizeof front[1]);
     std::memset(to + sizeof front, 0, kTxHeaderSize - sizeof front);
-    std::memcpy(to + kTxHeaderSize, frame.data, frame.size);
+    return to + kTxHeaderSize;
 }
 
 } // namespace netvsc

@@ -15,10 +15,17 @@ namespace {
 constexpr uint32_t kFirstRange =
     sizeof(wire::TransferPagesHeader) / wire::kRingUnit;
 
+/* Second word of every packet: its transaction id. */
+constexpr uint32_t kIdWord = 1;
+
 /* The fixed part behind the descriptor: set id in the low 16 bits, range
  * count in the high 32 (A.5). */
 constexpr uint32_t kTransferWord =
     sizeof(wire::PacketDescriptor) / wire::kRingUnit;
+
+/* What counts of a transfer's message. */
+constexpr uint32_t kMessageWords =
+    sizeof(wire::nvsp::SendRndisPacket) / wire::kRingUnit;
 
 uint32_t
 low(uint64_t word)
@@ -63,14 +70,14 @@ RxQueue::poll(std::span<netvsc_rx_frame> frames) noexcept
     if (!polled_) {
         return 0;
     }
-    Tally tally;
-    unsigned n =
-        take(frames.first(std::min<size_t>(frames.size(), kMaxBurst)), &tally);
-    if (n > 0) {
-        frames_.add(tally);
-        multicast_.add(tally.multicast);
+    Poll poll;
+    poll.frames = frames.first(std::min<size_t>(frames.size(), kMaxBurst));
+    take(&poll);
+    if (poll.n > 0) {
+        frames_.add(poll.tally);
+        multicast_.add(poll.tally.multicast);
     }
-    return n;
+    return poll.n;
 }
 
 void
@@ -91,11 +98,12 @@ RxQueue::discard() noexcept
     }
     uint64_t before = ring_packets_.get();
     std::array<netvsc_rx_frame, kMaxBurst> frames;
-    Tally tally;
-    unsigned n = take(frames, &tally);
-    discarded_.add(n);
+    Poll poll;
+    poll.frames = frames;
+    take(&poll);
+    discarded_.add(poll.n);
     send_completions();
-    bool progress = n > 0 || ring_packets_.get() != before;
+    bool progress = poll.n > 0 || ring_packets_.get() != before;
     channel_->end_consume();
     return progress;
 }
@@ -143,10 +151,10 @@ RxQueue::harvest() noexcept
     }
     unsigned no_room = 0;
     if (!transfer_.active) {
-        for (unsigned i = 0; i < kMaxPacketsPerPoll; i++) {
-            if (!next_packet(&no_room)) {
-                break;
-            }
+        unsigned packets = take_sent(kMaxPacketsPerPoll);
+        while (packets < kMaxPacketsPerPoll && next_packet(&no_room)) {
+            packets++;
+            packets += take_sent(kMaxPacketsPerPoll - packets);
         }
         channel_->publish_consumed();
     }
@@ -178,44 +186,119 @@ RxQueue::completion_room() noexcept
     return std::min(room, kMaxPacketsPerPoll);
 }
 
-unsigned
-RxQueue::take(std::span<netvsc_rx_frame> frames, Tally *tally) noexcept
+void
+RxQueue::take(Poll *poll) noexcept
 {
-    unsigned n = 0;
-    unsigned room = completion_room();
+    poll->room = completion_room();
     /* A transfer that an earlier poll began may end in this one. */
-    if (transfer_.active && room == 0) {
-        return 0;
+    if (transfer_.active && poll->room == 0) {
+        return;
     }
-    unsigned packets = 0;
-    unsigned ranges = 0;
-    while (n < frames.size()) {
-        if (!transfer_.active) {
-            if (packets++ == kMaxPacketsPerPoll || !next_packet(&room)) {
-                break;
-            }
+    while (poll->n < poll->frames.size() && poll->ranges < kMaxRangesPerPoll) {
+        if (transfer_.active) {
+            take_some(poll);
             continue;
         }
-        /* Malformed ranges give no frame, but count all the same. */
-        size_t most = std::min<size_t>({frames.size() - n,
-                                        transfer_.count - transfer_.next,
-                                        kMaxRangesPerPoll - ranges});
-        if (most == 0) {
+        if (poll->packets == kMaxPacketsPerPoll) {
             break;
         }
-        ranges += static_cast<unsigned>(most);
-        if (transfer_.control) {
-            take_messages(static_cast<unsigned>(most));
-        } else {
-            n += take_frames(frames.subspan(n, most), &fragments_[n], tally);
+        /* Many packets at once, as long as they are what hosts send; one
+         * that is not takes the full checks. */
+        unsigned before = poll->packets;
+        switch (channel_->in().next_type()) {
+        case wire::kPacketCompletion:
+            poll->packets += take_sent(kMaxPacketsPerPoll - before);
+            break;
+        case wire::kPacketTransferPages:
+            take_transfers(poll);
+            break;
         }
-        if (transfer_.next == transfer_.count) {
-            finish_transfer();
-            room--;
+        if (poll->packets == before) {
+            if (!next_packet(&poll->room)) {
+                break;
+            }
+            poll->packets++;
         }
     }
     channel_->publish_consumed();
+}
+
+/* --- What hosts send ----------------------------------------------------- */
+
+/* Takes completions of data packets as long as they are in one piece, tell
+ * of success, and are for a section that is away.  Returns how many. */
+unsigned
+RxQueue::take_sent(unsigned most) noexcept
+{
+    if (!sections_) {
+        return 0;
+    }
+    constexpr uint32_t kWords = std::tuple_size_v<CompletionPacket>;
+    const uint64_t ids =
+        TransactionId{generation_, TransactionId::Kind::kData, 0}.encode();
+    RingReader::Run run = channel_->in().run();
+    unsigned n = 0;
+    for (; n < most && run.words() > kWords; n++) {
+        const uint64_t first = run[0];
+        const uint32_t words = descriptor_words(first);
+        if (first != descriptor_word(wire::kPacketCompletion, words, 0) ||
+            words < kWords || words >= run.words() ||
+            run[kTransferWord] !=
+                message_word(wire::nvsp::kSendRndisPacketComplete,
+                             wire::nvsp::kStatusSuccess) ||
+            !sections_->complete_data(run[kIdWord] - ids)) {
+            break;
+        }
+        run.skip(words);
+    }
+    channel_->in().consume(run);
+    ring_packets_.add(n);
     return n;
+}
+
+/* Takes transfers of frames as long as they are in one piece, have nothing
+ * between header, ranges and message, and the poll has room for all of their
+ * frames. */
+void
+RxQueue::take_transfers(Poll *poll) noexcept
+{
+    if (buffer_.empty()) {
+        return;
+    }
+    RingReader::Run run = channel_->in().run();
+    const unsigned most =
+        std::min(kMaxPacketsPerPoll - poll->packets, poll->room);
+    unsigned n = 0;
+    for (; n < most && run.words() > kFirstRange; n++) {
+        const uint64_t first = run[0];
+        const uint32_t words = descriptor_words(first);
+        const uint64_t fixed = run[kTransferWord];
+        const uint32_t ranges = high(fixed);
+        const uint32_t message = kFirstRange + ranges;
+        /* No range becomes very many. */
+        if (ranges - 1 >= poll->frames.size() - poll->n ||
+            low(first) != (wire::kPacketTransferPages | message << 16) ||
+            words < message + kMessageWords || words >= run.words() ||
+            static_cast<uint16_t>(fixed) != wire::nvsp::kReceiveBufferId ||
+            run[message] != message_word(wire::nvsp::kSendRndisPacket,
+                                         wire::nvsp::kChannelTypeData)) {
+            break;
+        }
+        const uint64_t id = run[kIdWord];
+        bool good = take_frames(run.from(kFirstRange), ranges, poll);
+        finish(id, !good);
+        run.skip(words);
+        /* Bad ranges give no frames, so that the room for frames does not
+         * bound them: take() does. */
+        if (!good) {
+            n++;
+            break;
+        }
+    }
+    channel_->in().consume(run);
+    ring_packets_.add(n);
+    poll->packets += n;
+    poll->room -= n;
 }
 
 /* Handles or begins the next packet.  False if there is none, or if it is a
@@ -313,21 +396,20 @@ RxQueue::begin_transfer(const RingPacket &packet) noexcept
     transfer_.active = true;
 }
 
-/* Ranges of a transfer, one after the other.  With copies of what does not
- * change, which the compiler cannot know. */
-class RxQueue::Ranges {
+/* Where a transfer's ranges must be.  Copies of what does not change, which
+ * the compiler cannot know. */
+class RxQueue::Buffer {
 public:
-    explicit Ranges(const RxQueue &rxq)
-        : words_(rxq.channel_->in().words(rxq.transfer_.packet)),
-          buffer_(rxq.buffer_), suballoc_size_(rxq.suballoc_size_)
+    explicit Buffer(const RxQueue &rxq)
+        : buffer_(rxq.buffer_), suballoc_size_(rxq.suballoc_size_)
     {
     }
 
-    /* Range `i`, without data() if it is not in the buffer. */
+    /* The range that `word` describes, without data() if it is not in the
+     * buffer. */
     std::span<const uint8_t>
-    operator[](uint32_t i) const
+    range(uint64_t word) const
     {
-        uint64_t word = words_[kFirstRange + i];
         uint32_t size = low(word), offset = high(word);
         if (size > suballoc_size_ ||
             uint64_t{offset} + size > buffer_.size()) {
@@ -337,50 +419,78 @@ public:
     }
 
 private:
-    const RingReader::Words words_;
     const std::span<uint8_t> buffer_;
     const uint32_t suballoc_size_;
 };
 
-/* Takes as many ranges as there are `frames`; returns how many frames they
- * gave. */
-unsigned
-RxQueue::take_frames(std::span<netvsc_rx_frame> frames,
-                     netvsc_fragment *fragments, Tally *tally) noexcept
+/* Takes the frames of `n` ranges, for which there is room.  False if one was
+ * malformed. */
+bool
+RxQueue::take_frames(uint64_t *ranges, uint32_t n, Poll *poll) noexcept
 {
-    const Ranges ranges(*this);
-    netvsc_rx_frame *frame = frames.data();
-    uint32_t end = transfer_.next + static_cast<uint32_t>(frames.size());
-    for (uint32_t i = transfer_.next; i < end; i++) {
-        auto range = ranges[i];
-        if (!shape_.parse(range, fragments, frame)) [[unlikely]] {
+    const Buffer buffer(*this);
+    netvsc_rx_frame *frame = &poll->frames[poll->n];
+    netvsc_fragment *fragment = &fragments_[poll->n];
+    bool good = true;
+    for (uint32_t i = 0; i < n; i++) {
+        auto range = buffer.range(load_word(&ranges[i]));
+        if (!shape_.parse(range, fragment, frame)) [[unlikely]] {
             std::optional<Malformed> cause = Malformed::kRange;
             if (range.data()) {
-                cause = parse_rndis_packet(range, fragments, frame,
+                cause = parse_rndis_packet(range, fragment, frame,
                                            shape_.wants_to_learn() ? &shape_
                                                                    : nullptr);
             }
             if (cause) {
                 count(*cause);
-                transfer_.failed = true;
+                good = false;
                 continue;
             }
         }
-        tally->add(*frame, *fragments);
+        poll->tally.add(*frame, *fragment);
         frame++;
-        fragments++;
+        fragment++;
     }
-    transfer_.next = end;
-    return static_cast<unsigned>(frame - frames.data());
+    poll->n = static_cast<unsigned>(frame - poll->frames.data());
+    poll->ranges += n;
+    return good;
+}
+
+/* Takes what there is room for of the transfer under way. */
+void
+RxQueue::take_some(Poll *poll) noexcept
+{
+    /* Malformed ranges give no frame, but count all the same. */
+    auto n = static_cast<uint32_t>(std::min<size_t>(
+        {poll->frames.size() - poll->n, transfer_.count - transfer_.next,
+         kMaxRangesPerPoll - poll->ranges}));
+    if (transfer_.control) {
+        take_messages(n);
+        poll->ranges += n;
+    } else {
+        std::array<uint64_t, kMaxBurst> copy;
+        auto words = channel_->in().words(transfer_.packet);
+        uint64_t *ranges =
+            words.from(kFirstRange + transfer_.next, std::span(copy).first(n));
+        if (!take_frames(ranges, n, poll)) {
+            transfer_.failed = true;
+        }
+        transfer_.next += n;
+    }
+    if (transfer_.next == transfer_.count) {
+        finish_transfer();
+        poll->room--;
+    }
 }
 
 /* Takes `n` ranges with control messages. */
 void
 RxQueue::take_messages(unsigned n) noexcept
 {
-    const Ranges ranges(*this);
+    const Buffer buffer(*this);
+    auto words = channel_->in().words(transfer_.packet);
     for (; n > 0; n--) {
-        auto range = ranges[transfer_.next++];
+        auto range = buffer.range(words[kFirstRange + transfer_.next++]);
         if (!range.data()) {
             count(Malformed::kRange);
             transfer_.failed = true;
@@ -398,10 +508,7 @@ void
 RxQueue::finish_transfer() noexcept
 {
     channel_->in().consume(transfer_.packet);
-    finished_[n_finished_++] =
-        make_receive_completion(transfer_.packet.desc.trans_id,
-                                transfer_.failed ? wire::nvsp::kStatusFailure
-                                                 : wire::nvsp::kStatusSuccess);
+    finish(transfer_.packet.desc.trans_id, transfer_.failed);
     transfer_.active = false;
 }
 
@@ -473,8 +580,10 @@ RxQueue::send_completions() noexcept
     if (n_finished_ == 0) {
         return;
     }
-    unsigned sent = channel_->send(
-        std::span<const CompletionPacket>(finished_.data(), n_finished_), 0);
+    unsigned sent = channel_->send(n_finished_, 0, [&](unsigned i) {
+        return make_receive_completion(finished_[i].trans_id,
+                                       finished_[i].status);
+    });
     if (sent != n_finished_) {
         /* take() made sure of the room: the host moved its index back. */
         fault_->raise("wrote an impossible index to the send ring");

@@ -93,7 +93,13 @@ private:
         bool failed = false;
     };
 
-    class Ranges;
+    class Buffer;
+
+    /* A transfer that is to be completed. */
+    struct Finished {
+        uint64_t trans_id;
+        uint32_t status;
+    };
 
     /* What is counted of a poll's frames. */
     struct Tally : FrameTally {
@@ -111,15 +117,33 @@ private:
         uint32_t multicast = 0;
     };
 
+    /* A poll under way. */
+    struct Poll {
+        std::span<netvsc_rx_frame> frames;
+        unsigned n = 0;                   /* Of them filled. */
+        unsigned packets = 0, ranges = 0; /* Handled. */
+        unsigned room = 0; /* Transfers that can be completed yet. */
+        Tally tally;
+    };
+
     unsigned completion_room() noexcept;
-    unsigned take(std::span<netvsc_rx_frame> frames, Tally *tally) noexcept;
+    void take(Poll *poll) noexcept;
+    void take_transfers(Poll *poll) noexcept;
+    unsigned take_sent(unsigned most) noexcept;
     bool next_packet(unsigned *room) noexcept;
     bool next_is_frames() noexcept;
     void begin_transfer(const RingPacket &packet) noexcept;
-    unsigned take_frames(std::span<netvsc_rx_frame> frames,
-                         netvsc_fragment *fragments, Tally *tally) noexcept;
+    void take_some(Poll *poll) noexcept;
+    bool take_frames(uint64_t *ranges, uint32_t n, Poll *poll) noexcept;
     void take_messages(unsigned n) noexcept;
     void finish_transfer() noexcept;
+    void
+    finish(uint64_t trans_id, bool failed) noexcept
+    {
+        finished_[n_finished_++] = {trans_id,
+                                    failed ? wire::nvsp::kStatusFailure
+                                           : wire::nvsp::kStatusSuccess};
+    }
     void take_completion(const RingPacket &packet) noexcept;
     void take_inband(const RingPacket &packet) noexcept;
     void send_completions() noexcept;
@@ -141,7 +165,7 @@ private:
     RndisShape shape_;
     bool polled_ = false; /* The user holds the ring: poll() to release(). */
     unsigned n_finished_ = 0;
-    std::array<CompletionPacket, kMaxPacketsPerPoll> finished_;
+    std::array<Finished, kMaxPacketsPerPoll> finished_;
     std::array<netvsc_fragment, kMaxBurst> fragments_;
 
     FrameCounters frames_;

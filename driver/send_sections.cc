@@ -13,30 +13,30 @@ SendSections::SendSections(std::span<uint8_t> buffer, uint32_t section_size)
     partition(1);
 }
 
-void
-SendSections::partition(unsigned queues)
+SendSections::Share::Share(uint32_t most)
+    : mask_(std::bit_ceil(most) - 1),
+      free_(std::make_unique<uint32_t[]>(most)),
+      returned_(std::make_unique<uint32_t[]>(mask_ + 1))
 {
-    queues_.clear();
-    for (unsigned q = 0; q < queues; q++) {
-        queues_.push_back(std::make_unique<Queue>());
-        Queue &queue = *queues_.back();
-        /* Room for all that a queue can own: the list is never full. */
-        queue.returned.resize(std::bit_ceil(count_ / queues + 1));
-        queue.free.reserve(count_ / queues + 1);
-    }
-    /* Backwards, so that the low sections are on top of the stacks. */
-    for (uint32_t i = count_; i-- > kControlSection + 1;) {
-        owner_[i] = i % queues;
-        if (!with_host_[i].load(std::memory_order_relaxed)) {
-            queues_[owner_[i]]->free.push_back(i);
-        }
-    }
 }
 
 void
-SendSections::put_back(unsigned q, uint32_t index) noexcept
+SendSections::partition(unsigned queues)
 {
-    queues_[q]->free.push_back(index);
+    shares_.clear();
+    for (unsigned q = 0; q < queues; q++) {
+        shares_.push_back(std::make_unique<Share>(count_ / queues + 1));
+    }
+    /* Backwards, so that the low sections are on top of the stacks.  Each
+     * queue's lie together: queues do not share a line of `with_host_`, but
+     * at the bottom of a stack. */
+    for (uint32_t i = count_; i-- > kControlSection + 1;) {
+        owner_[i] =
+            static_cast<uint32_t>(uint64_t{i - 1} * queues / (count_ - 1));
+        if (!with_host_[i].load(std::memory_order_relaxed)) {
+            shares_[owner_[i]]->put_back(i);
+        }
+    }
 }
 
 bool

@@ -1,9 +1,9 @@
 /* Ledger of the send buffer's sections: who may write to which.
  *
  * A section belongs to a transmit queue until its packet is published, to
- * the host until its completion arrives, then to its queue again.  take()
- * and put_back() are the queue's; complete() is the ring reader's; they meet
- * in a single-producer list, so neither needs a read-modify-write. */
+ * the host until its completion arrives, then to its queue again.  A Share is
+ * its queue's; complete() is the ring reader's; they meet in a single-producer
+ * list, so neither needs a read-modify-write. */
 
 #pragma once
 
@@ -13,6 +13,8 @@
 #include <optional>
 #include <span>
 #include <vector>
+
+#include "driver/cache_line.h"
 
 namespace netvsc {
 
@@ -40,31 +42,65 @@ public:
         return buffer_.subspan(size_t{index} * section_size_, section_size_);
     }
 
-    /* Deals the sections out to `queues` queues.  Sections in flight go to
-     * their new owner when they come back.  Nobody else may be in here. */
+    /* Deals the sections out to `queues` queues, which get new shares.
+     * Sections in flight go to their new owner when they come back.  Nobody
+     * else may be in here. */
     void partition(unsigned queues);
 
-    /* A section for queue `q`, most recently used first: it is still in the
-     * cache.  Nothing if all are with the host. */
-    [[nodiscard]] std::optional<uint32_t>
-    take(unsigned q) noexcept
+    /* What one queue has.  Only it may be in here, but for complete(). */
+    class Share {
+    public:
+        /* Room for all that a queue can own: no list is ever full. */
+        explicit Share(uint32_t most);
+
+        /* Takes over what came back; it is taken first, while it is still in
+         * the cache.  Once for each burst: the line is the reader's. */
+        void
+        refill() noexcept
+        {
+            uint32_t tail = tail_.load(std::memory_order_acquire);
+            while (head_ != tail) {
+                free_[n_free_++] =
+                    slot(head_++).load(std::memory_order_relaxed);
+            }
+        }
+        /* The section that was put there last. */
+        [[nodiscard]] std::optional<uint32_t>
+        take() noexcept
+        {
+            if (n_free_ == 0) {
+                return std::nullopt;
+            }
+            return free_[--n_free_];
+        }
+        /* Not published: the section was never away. */
+        void
+        put_back(uint32_t index) noexcept
+        {
+            free_[n_free_++] = index;
+        }
+
+    private:
+        friend class SendSections;
+        /* An atomic, because the list is never full and so its writer does
+         * not look at `head_`: the host orders the two ends. */
+        std::atomic_ref<uint32_t>
+        slot(uint32_t position) noexcept
+        {
+            return std::atomic_ref(returned_[position & mask_]);
+        }
+
+        const uint32_t mask_; /* Of `returned_`'s size, a power of two. */
+        const std::unique_ptr<uint32_t[]> free_;     /* A stack. */
+        const std::unique_ptr<uint32_t[]> returned_; /* A ring. */
+        alignas(kCacheLine) uint32_t n_free_ = 0;    /* The queue's. */
+        uint32_t head_ = 0;
+        alignas(kCacheLine) std::atomic<uint32_t> tail_{0}; /* The reader's. */
+    };
+    Share &
+    share(unsigned queue) noexcept
     {
-        Queue &queue = *queues_[q];
-        uint32_t tail = queue.tail.load(std::memory_order_acquire);
-        uint32_t head = queue.head.load(std::memory_order_relaxed);
-        if (head != tail) {
-            do {
-                queue.free.push_back(
-                    queue.slot(head++).load(std::memory_order_relaxed));
-            } while (head != tail);
-            queue.head.store(head, std::memory_order_release);
-        }
-        if (queue.free.empty()) {
-            return std::nullopt;
-        }
-        uint32_t index = queue.free.back();
-        queue.free.pop_back();
-        return index;
+        return *shares_[queue];
     }
 
     /* The packet is published now: from here on, and not before, a
@@ -76,9 +112,6 @@ public:
         with_host_[index].store(true, std::memory_order_relaxed);
     }
 
-    /* The packet could not be published: the section was never away. */
-    void put_back(unsigned q, uint32_t index) noexcept;
-
     /* The control section, unless its last message is still away. */
     [[nodiscard]] bool take_control() noexcept;
     [[nodiscard]] bool control_is_free() const noexcept;
@@ -87,17 +120,25 @@ public:
     [[nodiscard]] bool
     complete(uint32_t index) noexcept
     {
-        if (index >= count_ ||
-            !with_host_[index].load(std::memory_order_relaxed)) {
+        if (index != kControlSection) {
+            return complete_data(index);
+        }
+        return take_from_host(index);
+    }
+    /* The same, and false for the control section: for an index of 64 bits,
+     * as it is in an id. */
+    [[nodiscard]] bool
+    complete_data(uint64_t index) noexcept
+    {
+        if (index == kControlSection || index >= count_ ||
+            !take_from_host(index)) {
             return false;
         }
-        with_host_[index].store(false, std::memory_order_release);
-        if (index != kControlSection) {
-            Queue &queue = *queues_[owner_[index]];
-            uint32_t tail = queue.tail.load(std::memory_order_relaxed);
-            queue.slot(tail).store(index, std::memory_order_relaxed);
-            queue.tail.store(tail + 1, std::memory_order_release);
-        }
+        Share &share = *shares_[owner_[index]];
+        uint32_t tail = share.tail_.load(std::memory_order_relaxed);
+        share.slot(tail).store(static_cast<uint32_t>(index),
+                               std::memory_order_relaxed);
+        share.tail_.store(tail + 1, std::memory_order_release);
         return true;
     }
 
@@ -105,27 +146,22 @@ public:
     [[nodiscard]] uint32_t in_use() const noexcept;
 
 private:
-    /* Sections that came back, by one producer for one consumer. */
-    struct Queue {
-        std::vector<uint32_t> free;     /* The queue's own stack. */
-        std::vector<uint32_t> returned; /* Ring, a power of two. */
-        /* An atomic, because the list is never full and so its writer does
-         * not look at `head`: the host orders the two ends. */
-        std::atomic_ref<uint32_t>
-        slot(uint32_t position) noexcept
-        {
-            return std::atomic_ref(returned[position & (returned.size() - 1)]);
+    bool
+    take_from_host(uint64_t index) noexcept
+    {
+        if (!with_host_[index].load(std::memory_order_relaxed)) {
+            return false;
         }
-        alignas(64) std::atomic<uint32_t> head{0}; /* take()'s. */
-        alignas(64) std::atomic<uint32_t> tail{0}; /* Its writer. */
-    };
+        with_host_[index].store(false, std::memory_order_release);
+        return true;
+    }
 
     std::span<uint8_t> buffer_;
     uint32_t section_size_;
     uint32_t count_;
     std::unique_ptr<std::atomic<bool>[]> with_host_;
     std::vector<uint32_t> owner_;
-    std::vector<std::unique_ptr<Queue>> queues_;
+    std::vector<std::unique_ptr<Share>> shares_;
 };
 
 } // namespace netvsc

@@ -31,11 +31,9 @@ struct FrameTally {
     void
     add(uint32_t size) noexcept
     {
-        packets++;
         bytes += size;
         bins[size_bin(size)]++;
     }
-    uint32_t packets = 0;
     uint64_t bytes = 0;
     std::array<uint32_t, kSizeBinLimits.size()> bins{};
 };
@@ -46,7 +44,6 @@ public:
     void
     add(const FrameTally &tally) noexcept
     {
-        packets_.add(tally.packets);
         bytes_.add(tally.bytes);
         for (unsigned i = 0; i < bins_.size(); i++) {
             bins_[i].add(tally.bins[i]);
@@ -57,15 +54,16 @@ public:
     add_to(uint64_t *packets, uint64_t *bytes,
            std::array<uint64_t, kSizeBinLimits.size()> *bins) const noexcept
     {
-        *packets += packets_.get();
         *bytes += bytes_.get();
         for (unsigned i = 0; i < bins_.size(); i++) {
-            (*bins)[i] += bins_[i].get();
+            uint64_t n = bins_[i].get();
+            (*bins)[i] += n;
+            *packets += n; /* Each is in one bin. */
         }
     }
 
 private:
-    Counter packets_, bytes_;
+    Counter bytes_;
     std::array<Counter, kSizeBinLimits.size()> bins_;
 };
 

@@ -50,6 +50,8 @@ private:
         uint32_t bytes;
         unsigned frames; /* Of the caller's array up to its end. */
     };
+    class Filling;
+
     /* What is counted of a burst. */
     struct Tally : FrameTally {
         void
@@ -60,21 +62,32 @@ private:
         uint32_t too_big = 0, too_small = 0;
     };
 
+    /* A call's frames on their way to the ring. */
+    struct Burst {
+        std::array<Filled, kMaxBurst> filled;
+        unsigned sections; /* In `filled`. */
+        /* Where each frame is to be copied; null if that is done or it is
+         * not sent. */
+        std::array<uint8_t *, kMaxBurst> to;
+        Tally tally;
+    };
+
     unsigned send_burst(std::span<const netvsc_tx_frame> frames) noexcept;
-    std::optional<uint32_t> open_section() noexcept;
+    unsigned place(std::span<const netvsc_tx_frame> frames,
+                   Burst *burst) noexcept;
+    std::optional<uint32_t> harvest() noexcept;
     unsigned publish(std::span<const Filled> filled) noexcept;
     void count(const Tally &tally) noexcept;
-    static bool
-    fits(const netvsc_tx_frame &frame, bool vlan,
-         const TxLimits &limits) noexcept
+    bool
+    fits(const netvsc_tx_frame &frame, bool vlan) const noexcept
     {
         return frame.size >= kEthernetHeader &&
-               frame.size - (vlan ? kVlanTag : 0) <= limits.max_frame;
+               frame.size - (vlan ? kVlanTag : 0) <= limits_.max_frame;
     }
 
-    unsigned index_;
     Channel *channel_;
     SendSections *sections_;
+    SendSections::Share *share_;
     RxQueue *completions_;
     SessionFault *fault_;
     uint16_t generation_;

@@ -74,7 +74,7 @@ struct Rig {
     Rig()
         : uio({.rings = 2 * (4096 + (1u << 20)),
                .receive = kSuballocs * kSuballocSize,
-               .send = 64 * kSectionSize / 4096 * 4096}),
+               .send = 256 * kSectionSize}),
           fault(&uio), mailbox(&uio),
           channel(uio.map(wire::kUioMapRings), HostSignal(&uio, 15, 35)),
           sections(uio.map(wire::kUioMapSendBuffer), kSectionSize),

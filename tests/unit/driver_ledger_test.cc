@@ -27,7 +27,9 @@ protected:
     std::optional<uint32_t>
     send_off(unsigned q)
     {
-        auto index = sections.take(q);
+        auto &share = sections.share(q);
+        share.refill();
+        auto index = share.take();
         if (index) {
             sections.give(*index);
         }
@@ -107,11 +109,11 @@ TEST_F(SendSectionsTest, RefusesToCompleteWhatIsNotWithTheHost)
 
 TEST_F(SendSectionsTest, ASectionThatWasNotPublishedIsFreeAtOnce)
 {
-    ASSERT_EQ(sections.take(0), 1u);
-    ASSERT_EQ(sections.take(0), 2u);
+    ASSERT_EQ(sections.share(0).take(), 1u);
+    ASSERT_EQ(sections.share(0).take(), 2u);
     EXPECT_EQ(sections.in_use(), 0u);
-    sections.put_back(0, 2);
-    sections.put_back(0, 1);
+    sections.share(0).put_back(2);
+    sections.share(0).put_back(1);
     EXPECT_FALSE(sections.complete(1));
     EXPECT_EQ(send_off(0), 1u);
     EXPECT_EQ(take_all(0).size(), 8u);
@@ -119,10 +121,10 @@ TEST_F(SendSectionsTest, ASectionThatWasNotPublishedIsFreeAtOnce)
 
 TEST_F(SendSectionsTest, ACompletionOfAnUnpublishedSectionIsNotBelieved)
 {
-    ASSERT_EQ(sections.take(0), 1u);
+    ASSERT_EQ(sections.share(0).take(), 1u);
     /* The host guesses the id before the packet is out. */
     EXPECT_FALSE(sections.complete(1));
-    sections.put_back(0, 1);
+    sections.share(0).put_back(1);
     EXPECT_EQ(take_all(0).size(), 9u);
 }
 

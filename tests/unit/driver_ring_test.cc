@@ -63,7 +63,7 @@ packet_words(uint32_t n, uint64_t id)
 void
 put_packet(RingWriter *writer, const std::vector<uint64_t> &words)
 {
-    writer->put(std::span(words));
+    writer->put(words);
 }
 
 Bytes
@@ -84,7 +84,7 @@ TEST(RingWriterTest, PacketsWrapAtEveryPlaceAndKeepTheirBytesAndTrailer)
             Memory memory(kSmall);
             memory.far.start_at(start);
             RingWriter writer(memory.span());
-            ASSERT_TRUE(writer.fits(words * 8 + 8, 0));
+            ASSERT_TRUE(writer.fitting(1, words * 8 + 8, 0));
             put_packet(&writer, packet_words(words, start));
             (void) writer.publish();
 
@@ -96,6 +96,100 @@ TEST(RingWriterTest, PacketsWrapAtEveryPlaceAndKeepTheirBytesAndTrailer)
             ASSERT_EQ(*packet, packet_bytes(words, start));
         }
     }
+}
+
+template <size_t Words>
+void
+put_array_everywhere()
+{
+    auto words = packet_words(Words, 5);
+    std::array<uint64_t, Words> packet;
+    std::copy(words.begin(), words.end(), packet.begin());
+    for (uint32_t start = 0; start < kSmall; start += 8) {
+        Memory memory(kSmall);
+        memory.far.start_at(start);
+        RingWriter writer(memory.span());
+        ASSERT_EQ(writer.fitting(2, sizeof packet + 8, 0), 2u);
+        writer.put(packet);
+        writer.put(packet);
+        (void) writer.publish();
+        ASSERT_EQ(memory.far.get(kWriteIndex),
+                  (start + 2 * (sizeof packet + 8)) % kSmall);
+        ASSERT_EQ(memory.far.read(), packet_bytes(Words, 5)) << start;
+        ASSERT_EQ(memory.far.read(), packet_bytes(Words, 5)) << start;
+        ASSERT_EQ(writer.fitting(100, 8, 0), kSmall / 8 - 1);
+    }
+}
+
+TEST(RingWriterTest, PacketsOfAKnownLengthWrapAtEveryPlace)
+{
+    put_array_everywhere<3>();
+    put_array_everywhere<7>();
+}
+
+TEST(RingWriterTest, AsManyPacketsAreGrantedAsFit)
+{
+    Memory memory(kSmall);
+    RingWriter writer(memory.span());
+    /* 256 bytes, of which one word must stay free. */
+    EXPECT_EQ(writer.fitting(10, 32, 0), 7u);
+    EXPECT_EQ(writer.fitting(7, 32, 31), 7u);
+    EXPECT_EQ(writer.fitting(7, 32, 32), 6u);
+    EXPECT_EQ(writer.fitting(3, 32, 128), 3u);
+    EXPECT_EQ(writer.fitting(4, 32, 128), 3u);
+    EXPECT_EQ(writer.fitting(1, 32, 224), 0u);
+    EXPECT_EQ(writer.fitting(1, 32, 300), 0u);
+    EXPECT_EQ(writer.fitting(0, 32, 0), 0u);
+}
+
+/* --- Runs ---------------------------------------------------------------- */
+
+TEST(RingReaderTest, ARunEndsWhereTheRingOrThePacketsDo)
+{
+    for (uint32_t start = 0; start < kSmall; start += 8) {
+        Memory memory(kSmall);
+        memory.far.start_at(start);
+        RingReader reader(memory.span());
+        EXPECT_EQ(reader.run().words(), 0u);
+        memory.far.write(packet_bytes(3, 1));
+        memory.far.write(packet_bytes(4, 2));
+        uint32_t to_end = (kSmall - start) / 8;
+        auto run = reader.run();
+        ASSERT_EQ(run.words(), std::min(to_end, 9u));
+        for (uint32_t i = 0; i < std::min(run.words(), 3u); i++) {
+            ASSERT_EQ(run[i], packet_words(3, 1)[i]);
+        }
+        /* Nothing is consumed that was not gone past. */
+        reader.consume(run);
+        ASSERT_EQ(reader.run().words(), std::min(to_end, 9u));
+        if (run.words() < 4) {
+            continue;
+        }
+        run.skip(3);
+        reader.consume(run);
+        run = reader.run();
+        ASSERT_EQ(run.words(), to_end == 4 ? 5 : std::min(to_end - 4, 5u));
+        ASSERT_EQ(run[0], packet_words(4, 2)[0]);
+        if (run.words() == 5) {
+            run.skip(4);
+            ASSERT_EQ(run.words(), 0u);
+            reader.consume(run);
+            (void) reader.publish();
+            ASSERT_EQ(memory.far.used(), 0u);
+        }
+    }
+}
+
+TEST(RingReaderTest, ABrokenRingHasNoRun)
+{
+    Memory memory(kSmall);
+    RingReader reader(memory.span());
+    memory.far.set(kWriteIndex, kSmall);
+    EXPECT_EQ(reader.run().words(), 0u);
+    RingPacket packet;
+    EXPECT_EQ(reader.next(&packet), Next::kBroken);
+    memory.far.set(kWriteIndex, 64);
+    EXPECT_EQ(reader.run().words(), 0u);
 }
 
 TEST(RingReaderTest, PacketsWrapAtEveryPlaceAlsoInsideTheDescriptor)
@@ -119,6 +213,10 @@ TEST(RingReaderTest, PacketsWrapAtEveryPlaceAlsoInsideTheDescriptor)
             ASSERT_EQ(copy, wanted);
             for (uint32_t i = 0; i < words; i++) {
                 ASSERT_EQ(reader.words(packet)[i], wanted[i]);
+                std::vector<uint64_t> room(words - i);
+                uint64_t *rest = reader.words(packet).from(i, room);
+                ASSERT_TRUE(
+                    std::equal(wanted.begin() + i, wanted.end(), rest));
             }
 
             reader.consume(packet);
@@ -139,7 +237,7 @@ TEST(RingTest, ManyPacketsOfChangingLengthPassThroughASmallRing)
     while (received < 5000) {
         while (sent < 5000) {
             uint32_t words = 2 + sent * 7 % 13;
-            if (!writer.fits(words * 8 + 8, 0)) {
+            if (!writer.fitting(1, words * 8 + 8, 0)) {
                 break;
             }
             put_packet(&writer, packet_words(words, sent++));
@@ -179,7 +277,7 @@ TEST_P(RingArithmetic, FollowsTheTableOfTheReference)
     memory.far.set(kReadIndex, row.read);
     RingWriter writer(memory.span());
     EXPECT_EQ(writer.free_bytes(), row.free);
-    EXPECT_EQ(writer.fits(64 + 8, 0), row.fits);
+    EXPECT_EQ(writer.fitting(1, 64 + 8, 0), row.fits);
     EXPECT_EQ(bytes_between(row.read, row.write, 520192), row.to_read);
 }
 
@@ -200,11 +298,11 @@ TEST(RingWriterTest, NeverFillsTheRingCompletely)
         /* 256 bytes take seven packets of 32, the eighth would make the
          * ring look empty. */
         for (int i = 0; i < 7; i++) {
-            ASSERT_TRUE(writer.fits(32, 0));
+            ASSERT_TRUE(writer.fitting(1, 32, 0));
             put_packet(&writer, packet_words(3, 1));
         }
-        EXPECT_FALSE(writer.fits(32, 0));
-        EXPECT_TRUE(writer.fits(24, 0));
+        EXPECT_FALSE(writer.fitting(1, 32, 0));
+        EXPECT_TRUE(writer.fitting(1, 24, 0));
         (void) writer.publish();
         EXPECT_EQ(memory.far.used(), 224u);
     }
@@ -214,11 +312,11 @@ TEST(RingWriterTest, KeepsTheReserveFree)
 {
     Memory memory(kSmall);
     RingWriter writer(memory.span());
-    EXPECT_TRUE(writer.fits(32, 223));
-    EXPECT_FALSE(writer.fits(32, 224));
+    EXPECT_TRUE(writer.fitting(1, 32, 223));
+    EXPECT_FALSE(writer.fitting(1, 32, 224));
     put_packet(&writer, packet_words(3, 1));
-    EXPECT_TRUE(writer.fits(32, 191));
-    EXPECT_FALSE(writer.fits(32, 192));
+    EXPECT_TRUE(writer.fitting(1, 32, 191));
+    EXPECT_FALSE(writer.fitting(1, 32, 192));
 }
 
 TEST(RingWriterTest, SeesRoomThatTheHostMade)
@@ -226,13 +324,13 @@ TEST(RingWriterTest, SeesRoomThatTheHostMade)
     Memory memory(kSmall);
     RingWriter writer(memory.span());
     for (int i = 0; i < 7; i++) {
-        ASSERT_TRUE(writer.fits(32, 0));
+        ASSERT_TRUE(writer.fitting(1, 32, 0));
         put_packet(&writer, packet_words(3, 1));
     }
     (void) writer.publish();
-    ASSERT_FALSE(writer.fits(32, 0));
+    ASSERT_FALSE(writer.fitting(1, 32, 0));
     ASSERT_TRUE(memory.far.read());
-    EXPECT_TRUE(writer.fits(32, 0));
+    EXPECT_TRUE(writer.fitting(1, 32, 0));
     EXPECT_EQ(writer.free_bytes(), 64u);
 }
 
@@ -241,7 +339,7 @@ TEST(RingReaderTest, PacketsThatAreNotPublishedAreNotSeen)
     Memory memory(kSmall);
     RingWriter writer(memory.span());
     RingReader reader(memory.span());
-    ASSERT_TRUE(writer.fits(32, 0));
+    ASSERT_TRUE(writer.fitting(1, 32, 0));
     put_packet(&writer, packet_words(3, 1));
     RingPacket packet;
     EXPECT_EQ(reader.next(&packet), Next::kEmpty);
@@ -344,11 +442,11 @@ TEST_P(BadIndex, AsReadIndexBreaksTheWriterForGood)
     Memory memory(kSmall);
     RingWriter writer(memory.span());
     memory.far.set(kReadIndex, GetParam());
-    EXPECT_FALSE(writer.fits(24, 0));
+    EXPECT_FALSE(writer.fitting(1, 24, 0));
     EXPECT_TRUE(writer.broken());
     EXPECT_EQ(writer.free_bytes(), 0u);
     memory.far.set(kReadIndex, 0);
-    EXPECT_FALSE(writer.fits(24, 0));
+    EXPECT_FALSE(writer.fitting(1, 24, 0));
     EXPECT_TRUE(writer.broken());
 }
 
@@ -357,7 +455,7 @@ TEST_P(BadIndex, AsWriteIndexAtTheStartBreaksTheWriter)
     Memory memory(kSmall);
     memory.far.set(kWriteIndex, GetParam());
     RingWriter writer(memory.span());
-    EXPECT_FALSE(writer.fits(24, 0));
+    EXPECT_FALSE(writer.fitting(1, 24, 0));
     EXPECT_TRUE(writer.broken());
 }
 
@@ -427,7 +525,7 @@ protected:
     put(unsigned packets)
     {
         for (unsigned i = 0; i < packets; i++) {
-            ASSERT_TRUE(writer.fits(32, 0));
+            ASSERT_TRUE(writer.fitting(1, 32, 0));
             put_packet(&writer, packet_words(3, i));
         }
     }
@@ -502,7 +600,7 @@ TEST_F(RingSignal, IsJudgedWhereTheBatchBeganAlsoAcrossTheWrap)
     Memory wrapped(kSmall);
     wrapped.far.start_at(232);
     RingWriter there(wrapped.span());
-    ASSERT_TRUE(there.fits(96, 0));
+    ASSERT_TRUE(there.fitting(1, 96, 0));
     for (int i = 0; i < 3; i++) {
         put_packet(&there, packet_words(3, 1));
     }

@@ -412,8 +412,14 @@ build(const Bytes &frame)
 {
     netvsc_tx_frame tx = view(frame);
     bool vlan = has_vlan_tag(tx);
-    Bytes message(rndis_packet_size(tx, vlan), 0xee);
-    build_rndis_packet(tx, vlan, message.data());
+    uint32_t length = rndis_packet_size(tx.size, vlan);
+    Bytes message(length, 0xee);
+    if (vlan) {
+        build_tagged_rndis_packet(tx, length, message.data());
+    } else {
+        std::memcpy(put_rndis_header(tx.size, length, message.data()), tx.data,
+                    tx.size);
+    }
     return message;
 }
 

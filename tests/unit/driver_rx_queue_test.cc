@@ -110,6 +110,32 @@ TEST_F(RxQueueTest, APacketOf375RangesIsCompletedOnceAfterItsLastFrame)
     EXPECT_EQ(statistics().rx_packets, 376u);
 }
 
+TEST_F(RxQueueTest, APacketThatDoesNotFitThePollGoesOnInTheNext)
+{
+    std::vector<Range> ranges;
+    for (unsigned i = 0; i < 20; i++) {
+        ranges.push_back(store(i, rndis_frame(make_frame(60, i))));
+    }
+    Bytes packet = transfer_packet(9, ranges);
+    /* Once in one piece, once for each place where the ring cuts it. */
+    for (uint32_t cut = 8; cut <= packet.size() + 8; cut += 8) {
+        approach_end(cut);
+        in.write(packet);
+        in.write(packet);
+        std::vector<Bytes> frames;
+        for (size_t most : {7, 32, 32}) {
+            for (Bytes &frame : poll(most)) {
+                frames.push_back(std::move(frame));
+            }
+        }
+        ASSERT_EQ(frames.size(), 40u);
+        for (unsigned i = 0; i < 40; i++) {
+            ASSERT_EQ(frames[i], make_frame(60, i % 20)) << cut;
+        }
+        EXPECT_THAT(completed(), ElementsAre(9u, 9u));
+    }
+}
+
 TEST_F(RxQueueTest, APollTakesNoMoreThanItsCallerHasRoomFor)
 {
     send_frames(5);
@@ -274,6 +300,62 @@ TEST_F(RxQueueTest, TheControlSectionComesBackUnderItsOwnKindOnly)
     poll();
     EXPECT_TRUE(sections.control_is_free());
     EXPECT_EQ(uio.wakes(), wakes + 1);
+}
+
+/* The queue is quicker with completions in the form that hosts use; the
+ * others, and those that the ring cuts, must mean the same. */
+TEST_F(RxQueueTest, ACompletionOfAnyGoodFormGivesItsSectionBackOnce)
+{
+    Bytes usual = completion_packet(data_id(1), nvsp_message({108, 1}));
+    std::vector<Bytes> forms = {usual};
+    for (uint16_t flags : {1, 2, 0xffff}) {
+        forms.push_back(usual);
+        put16(forms.back(), 6, flags);
+    }
+    for (size_t size : {24, 32, 48}) {
+        forms.push_back(usual);
+        forms.back().resize(size);
+        put16(forms.back(), 4, static_cast<uint16_t>(size / 8));
+    }
+    /* A word between descriptor and message. */
+    forms.push_back(usual);
+    forms.back().insert(forms.back().begin() + 16, 8, uint8_t{0xee});
+    put16(forms.back(), 2, 3);
+    put16(forms.back(), 4, static_cast<uint16_t>(forms.back().size() / 8));
+
+    uint64_t refused = 0;
+    for (const Bytes &form : forms) {
+        for (uint32_t cut = 8; cut <= form.size() + 8; cut += 8) {
+            approach_end(cut);
+            ASSERT_EQ(send_off(&sections), 1u);
+            in.write(form);
+            EXPECT_THAT(poll(), IsEmpty());
+            EXPECT_EQ(sections.in_use(), 0u);
+            in.write(form);
+            EXPECT_THAT(poll(), IsEmpty());
+            EXPECT_EQ(malformed(Malformed::kTransactionId), ++refused);
+        }
+    }
+    EXPECT_EQ(all_malformed(), refused);
+    EXPECT_EQ(statistics().tx_failed, 0u);
+}
+
+TEST_F(RxQueueTest, CompletionsAndFramesInTurnAreAllTaken)
+{
+    for (unsigned i = 0; i < 10; i++) {
+        ASSERT_TRUE(send_off(&sections));
+    }
+    for (uint32_t i = 1; i <= 10; i++) {
+        send_frame(i);
+        complete(data_id(i), i % 3 ? 1 : 2);
+        in.write(inband_packet(nvsp_message({128, 0, 0})));
+    }
+    EXPECT_EQ(poll().size(), 10u);
+    EXPECT_EQ(completed().size(), 10u);
+    EXPECT_EQ(sections.in_use(), 0u);
+    EXPECT_EQ(statistics().tx_failed, 3u);
+    EXPECT_EQ(statistics().rx_ring_packets, 30u);
+    EXPECT_EQ(all_malformed(), 0u);
 }
 
 TEST_F(RxQueueTest, AFailedSendIsCountedAndItsSectionFreed)

@@ -289,6 +289,64 @@ TEST_F(TxQueueTest, FramesStayInOrderOverManyBursts)
     EXPECT_EQ(next, 100u);
 }
 
+/* Frames of every kind in turn: most go one way through the queue, and what
+ * is out of the ordinary another. */
+TEST_F(TxQueueTest, FramesOfAllKindsAreSentAsEachWouldBeAlone)
+{
+    for (uint32_t alignment : {1, 8, 64}) {
+        for (uint32_t packets : {1, 3, 8, 100}) {
+            limits.alignment = alignment;
+            limits.max_packets = packets;
+            TxQueue txq = make_queue();
+            std::vector<Bytes> burst, wanted;
+            for (unsigned i = 0; i < 30; i++) {
+                unsigned kind = i * 7 % 11;
+                size_t size = kind == 3 ? 14 : 40 + i;
+                if (kind == 1) {
+                    burst.push_back(Bytes(i % 14)); /* Too small. */
+                } else if (kind == 2) {
+                    burst.push_back(make_frame(515, i)); /* Too big. */
+                } else if (kind == 4 || kind == 5) {
+                    burst.push_back(make_tagged_frame(size, 0xa064, i));
+                    wanted.push_back(
+                        rndis_frame(make_frame(size, i), {{6, 0x645}}));
+                } else {
+                    burst.push_back(make_frame(size, i));
+                    wanted.push_back(rndis_frame(burst.back()));
+                }
+            }
+            ASSERT_EQ(txq.send(views(burst)), burst.size());
+            size_t next = 0;
+            for (const Sent &message : sent()) {
+                size_t at = 0;
+                auto all = lengths(message.bytes);
+                EXPECT_LE(all.size(), packets);
+                for (uint32_t length : all) {
+                    ASSERT_LT(next, wanted.size());
+                    Bytes one(message.bytes.begin() + static_cast<long>(at),
+                              message.bytes.begin() +
+                                  static_cast<long>(at + length));
+                    Bytes alone = wanted[next++];
+                    EXPECT_LT(length - alone.size(), alignment);
+                    alone.resize(length);
+                    put32(alone, 4, length);
+                    EXPECT_EQ(one, alone);
+                    at += length;
+                    EXPECT_EQ(at % alignment == 0 ||
+                                  at == message.bytes.size(),
+                              true);
+                }
+                ASSERT_TRUE(sections.complete(message.section));
+            }
+            EXPECT_EQ(next, wanted.size());
+            Statistics s = tx_statistics(txq);
+            EXPECT_EQ(s.tx_packets, wanted.size());
+            EXPECT_EQ(s.tx_packets + s.tx_too_big + s.tx_too_small,
+                      burst.size());
+        }
+    }
+}
+
 TEST_F(TxQueueTest, TwoBurstsNeverShareASection)
 {
     TxQueue txq = make_queue();

@@ -57,10 +57,10 @@ protected:
 TEST_F(VectorTest, InitRequestLooksAsInTheReference)
 {
     RingWriter writer = writer_at(0);
-    ASSERT_TRUE(writer.fits(64, 0));
+    ASSERT_TRUE(writer.fitting(1, 64, 0));
     auto packet =
         make_nvsp_packet(wire::nvsp::Init{1, 0x60001, 0x60001}, 1, true);
-    writer.put(std::span(std::as_const(packet)));
+    writer.put(packet);
     EXPECT_TRUE(writer.publish());
     EXPECT_EQ(ring_bytes(out, 0, 64),
               hex("06 00 02 00 07 00 01 00 01 00 00 00 00 00 00 00"
@@ -197,8 +197,9 @@ TEST_F(VectorTest, PacketHeaderWithATagLooksAsInTheReference)
     netvsc_tx_frame view = {tagged.data(),
                             static_cast<uint32_t>(tagged.size())};
     ASSERT_TRUE(has_vlan_tag(view));
-    Bytes message(rndis_packet_size(view, true));
-    build_rndis_packet(view, true, message.data());
+    Bytes message(rndis_packet_size(view.size, true));
+    build_tagged_rndis_packet(view, static_cast<uint32_t>(message.size()),
+                              message.data());
     EXPECT_EQ(message, wanted);
 }
 
