@@ -1,5 +1,7 @@
 #include "host/channel.h"
 
+#include <algorithm>
+
 namespace netvsc::host {
 
 Channel::Channel(FrontEnd &front_end, Counters &counters, Trace &trace)
@@ -19,29 +21,60 @@ Channel::read(RingPacket &packet)
     return result;
 }
 
+namespace {
+
+/* Fields go to their place one by one: a copy of a structure that was just
+ * written would have to wait until it is. */
+void
+store_descriptor(MutableBytes packet, uint16_t type, size_t payload,
+                 uint16_t flags, uint64_t trans_id)
+{
+    using Descriptor = wire::PacketDescriptor;
+    store(packet, offsetof(Descriptor, type), type);
+    store(packet, offsetof(Descriptor, offset8),
+          static_cast<uint16_t>(payload / wire::kRingUnit));
+    store(packet, offsetof(Descriptor, len8),
+          static_cast<uint16_t>(packet.size() / wire::kRingUnit));
+    store(packet, offsetof(Descriptor, flags), flags);
+    store(packet, offsetof(Descriptor, trans_id), trans_id);
+}
+
+} // namespace
+
+MutableBytes
+Channel::start(size_t size)
+{
+    MutableBytes place = trace_.on() ? MutableBytes() : to_guest_.place(size);
+    return place.empty() ? MutableBytes(packet_).first(size) : place;
+}
+
+void
+Channel::finish(Bytes packet)
+{
+    if (trace_.on()) {
+        uint32_t position = to_guest_.position();
+        store(packet_, packet.size(), ring_trailer(position));
+        trace_.record(TraceKind::kToGuest,
+                      Bytes(packet_).first(packet.size() + wire::kTrailerSize),
+                      position);
+    }
+    to_guest_.write(packet);
+}
+
 void
 Channel::complete(uint64_t trans_id, Bytes message)
 {
     constexpr size_t kHeader = sizeof(wire::PacketDescriptor);
-    wire::PacketDescriptor desc{};
-    desc.type = wire::kPacketCompletion;
-    desc.offset8 = kHeader / wire::kRingUnit;
-    desc.trans_id = trans_id;
-
     /* Every reply is 40 bytes long, zero padded (D.4); an empty one has no
      * payload at all (D.8). */
-    size_t size = kHeader;
-    if (!message.empty()) {
-        size += wire::nvsp::kMessageSize;
-        MutableBytes payload =
-            MutableBytes(packet_).subspan(kHeader, wire::nvsp::kMessageSize);
-        std::memcpy(payload.data(), message.data(), message.size());
-        std::memset(payload.data() + message.size(), 0,
-                    payload.size() - message.size());
-    }
-    desc.len8 = static_cast<uint16_t>(size / wire::kRingUnit);
-    store(packet_, 0, desc);
-    write(size);
+    size_t size = kHeader + (message.empty() ? 0 : wire::nvsp::kMessageSize);
+    MutableBytes packet = start(size);
+
+    store_descriptor(packet, wire::kPacketCompletion, kHeader, 0, trans_id);
+    std::copy(message.begin(), message.end(), packet.begin() + kHeader);
+    std::memset(packet.data() + kHeader + message.size(), 0,
+                size - kHeader - message.size());
+    finish(packet);
 }
 
 void
@@ -50,41 +83,27 @@ Channel::transfer(uint64_t trans_id, uint32_t channel_type,
 {
     size_t payload = sizeof(wire::TransferPagesHeader) + ranges.size_bytes();
     size_t size = payload + wire::nvsp::kMessageSize;
+    MutableBytes packet = start(size);
 
-    wire::TransferPagesHeader header{};
-    header.desc.type = wire::kPacketTransferPages;
-    header.desc.offset8 = static_cast<uint16_t>(payload / wire::kRingUnit);
-    header.desc.len8 = static_cast<uint16_t>(size / wire::kRingUnit);
-    header.desc.flags = wire::kCompletionRequested;
-    header.desc.trans_id = trans_id;
-    header.set_id = wire::nvsp::kReceiveBufferId;
-    header.range_count = static_cast<uint32_t>(ranges.size());
-    store(packet_, 0, header);
-    std::memcpy(packet_.data() + sizeof header, ranges.data(),
+    using Header = wire::TransferPagesHeader;
+    store_descriptor(packet, wire::kPacketTransferPages, payload,
+                     wire::kCompletionRequested, trans_id);
+    store(packet, offsetof(Header, set_id), wire::nvsp::kReceiveBufferId);
+    store(packet, offsetof(Header, sender_owns_set), uint16_t{0});
+    store(packet, offsetof(Header, range_count),
+          static_cast<uint32_t>(ranges.size()));
+    std::memcpy(packet.data() + sizeof(Header), ranges.data(),
                 ranges.size_bytes());
 
     wire::nvsp::SendRndisPacket message{};
     message.type = wire::nvsp::kSendRndisPacket;
     message.channel_type = channel_type;
     message.section_index = wire::nvsp::kNoSection;
-    store(packet_, payload, message);
-    std::memset(packet_.data() + payload + sizeof message, 0,
+    store(packet, payload, message);
+    std::memset(packet.data() + payload + sizeof message, 0,
                 wire::nvsp::kMessageSize - sizeof message);
-    write(size);
+    finish(packet);
     counters_.rx.ring_packets++;
-}
-
-void
-Channel::write(size_t size)
-{
-    if (trace_.on()) {
-        uint32_t position = to_guest_.position();
-        store(packet_, size, ring_trailer(position));
-        trace_.record(TraceKind::kToGuest,
-                      Bytes(packet_).first(size + wire::kTrailerSize),
-                      position);
-    }
-    to_guest_.write(Bytes(packet_).first(size));
 }
 
 void

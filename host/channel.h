@@ -81,15 +81,16 @@ public:
     [[nodiscard]] const char *fault() const;
 
 private:
-    void write(size_t size);
+    [[nodiscard]] MutableBytes start(size_t size);
+    void finish(Bytes packet);
 
     IncomingRing to_host_;
     OutgoingRing to_guest_;
     FrontEnd &front_end_;
     Counters &counters_;
     Trace &trace_;
-    /* Packets are put together here, then copied to the ring; the trace wants
-     * the trailer with them. */
+    /* A packet that goes around the end of the ring is put together here, and
+     * every one for the trace, which wants the trailer with it. */
     std::array<std::byte, wire::kMaxHostPacket + wire::kTrailerSize> packet_{};
 };
 

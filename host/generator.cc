@@ -36,17 +36,17 @@ constexpr MacAddress kSource = {0x00, 0x15, 0x5d, 0xff, 0xff, 0xfe};
 
 } // namespace
 
+uint32_t
+generated_size(const GeneratorConfig &config, uint32_t number)
+{
+    return config.frame_size == GeneratorConfig::kImix
+               ? kImix[number % std::size(kImix)]
+               : config.frame_size;
+}
+
 Generator::Generator(const NicConfig &nic, const Sink &sink)
     : nic_(nic), sink_(sink), pace_(nic.generator->pace)
 {
-}
-
-uint32_t
-Generator::frame_size(uint32_t number) const
-{
-    uint32_t size = nic_.generator->frame_size;
-    return size == GeneratorConfig::kImix ? kImix[number % std::size(kImix)]
-                                          : size;
 }
 
 void
@@ -62,7 +62,8 @@ Generator::prefill(MutableBytes buffer, uint32_t suballoc_size, uint32_t first,
     for (uint32_t index = first; index < count; index++) {
         TestFrame about{kSource, nic_.mac, index - first, 0};
         about.flow = about.number % config.flows;
-        uint32_t size = std::min(frame_size(about.number), max_frame);
+        uint32_t size =
+            std::min(generated_size(config, about.number), max_frame);
 
         MessageHead head;
         head.add_verdict(oids.reportable(good, true));

@@ -16,6 +16,10 @@
 
 namespace netvsc::host {
 
+/* Bytes of frame `number`. */
+[[nodiscard]] uint32_t generated_size(const GeneratorConfig &config,
+                                      uint32_t number);
+
 struct GeneratorCounters {
     uint64_t frames = 0; /* Put into the ring. */
     /* Rounds in which frames were due, and of these: those that put none
@@ -71,7 +75,6 @@ public:
     }
 
 private:
-    [[nodiscard]] uint32_t frame_size(uint32_t number) const;
     [[nodiscard]] uint64_t due_in_loop(uint64_t now_ns);
     [[nodiscard]] uint64_t due_at_rate(uint64_t now_ns);
 

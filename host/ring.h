@@ -55,6 +55,18 @@ public:
     }
     [[nodiscard]] uint32_t advance(uint32_t index, uint32_t bytes) const;
 
+    [[nodiscard]] std::byte *
+    at(uint32_t index) const
+    {
+        return data_.data() + index;
+    }
+    void
+    prefetch_for_write(uint32_t index) const
+    {
+        if (index < size()) {
+            __builtin_prefetch(at(index), 1);
+        }
+    }
     /* Copies around the end of the data area (A.7). */
     void copy_out(uint32_t index, MutableBytes to) const;
     void copy_in(uint32_t index, Bytes from) const;
@@ -137,8 +149,19 @@ public:
     /* Room for packets that take `bytes` together, trailers included. */
     [[nodiscard]] bool has_room(uint32_t bytes);
 
-    /* Appends a packet (a multiple of 8 bytes) and its trailer, for which
-     * has_room() must have been true.  The guest sees it at publish(). */
+    /* Where the next packet will be, unless it goes around the end; then
+     * empty.  The guest can write there, too: what is put there must not be
+     * read again. */
+    [[nodiscard]] MutableBytes
+    place(size_t size) const
+    {
+        return size <= ring_.size() - write_
+                   ? MutableBytes(ring_.at(write_), size)
+                   : MutableBytes();
+    }
+    /* Appends a packet (a multiple of 8 bytes), perhaps in its place already,
+     * and its trailer, for which has_room() must have been true.  The guest
+     * sees it at publish(). */
     void write(Bytes packet);
 
     /* Shows the guest what was written.  True when it must be signalled: the

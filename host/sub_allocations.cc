@@ -14,30 +14,9 @@ SubAllocations::SubAllocations(uint32_t count, uint32_t control, Reuse reuse)
 }
 
 std::optional<uint32_t>
-SubAllocations::take_data()
-{
-    std::optional<uint32_t> index = take(free_data_);
-    data_free_ -= index.has_value();
-    return index;
-}
-
-std::optional<uint32_t>
 SubAllocations::take_control()
 {
     return take(free_control_);
-}
-
-std::optional<uint32_t>
-SubAllocations::take(uint32_t &head)
-{
-    if (head == kEnd) {
-        return std::nullopt;
-    }
-    uint32_t index = head;
-    head = slots_[index].next;
-    slots_[index] = {kEnd, State::kFirst};
-    issued_++;
-    return index;
 }
 
 void

@@ -27,7 +27,13 @@ public:
                    Reuse reuse = Reuse::kHottest);
 
     /* Starts a transfer of one sub-allocation; nothing when none is free. */
-    [[nodiscard]] std::optional<uint32_t> take_data();
+    [[nodiscard]] std::optional<uint32_t>
+    take_data()
+    {
+        std::optional<uint32_t> index = take(free_data_);
+        data_free_ -= index.has_value();
+        return index;
+    }
     [[nodiscard]] std::optional<uint32_t> take_control();
 
     /* Makes `index`, taken by itself, part of the transfer `id`. */
@@ -80,7 +86,20 @@ private:
         State state;
     };
 
-    [[nodiscard]] std::optional<uint32_t> take(uint32_t &head);
+    /* Inline, like take_data(): an optional that is returned through memory
+     * costs more than all the rest. */
+    [[nodiscard]] std::optional<uint32_t>
+    take(uint32_t &head)
+    {
+        if (head == kEnd) {
+            return std::nullopt;
+        }
+        uint32_t index = head;
+        head = slots_[index].next;
+        slots_[index] = {kEnd, State::kFirst};
+        issued_++;
+        return index;
+    }
     void put(uint32_t index);
     void put_data(uint32_t index);
 
