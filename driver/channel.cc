@@ -39,16 +39,6 @@ Channel::Channel(std::span<uint8_t> rings, HostSignal signal)
 {
 }
 
-unsigned
-Channel::completion_room() noexcept
-{
-    constexpr uint32_t kBytes = sizeof(CompletionPacket) + wire::kTrailerSize;
-    std::lock_guard lock(out_lock_);
-    uint32_t free = out_.free_bytes();
-    /* Strictly less than free: a full ring would look empty (A.3). */
-    return free == 0 ? 0 : (free - 1) / kBytes;
-}
-
 bool
 Channel::out_drained() noexcept
 {
@@ -60,7 +50,7 @@ bool
 Channel::out_broken() noexcept
 {
     std::lock_guard lock(out_lock_);
-    return out_.broken();
+    return out_.free_bytes() == 0 && out_.broken();
 }
 
 void

@@ -2,17 +2,6 @@
 
 namespace netvsc {
 
-namespace {
-
-/* An index is a multiple of 8 below the size of the data (A.3). */
-bool
-index_ok(uint32_t index, uint32_t size)
-{
-    return index < size && index % wire::kRingUnit == 0;
-}
-
-} // namespace
-
 RingReader::RingReader(std::span<uint8_t> ring) noexcept
     : control_(ring.data()), data_(ring.data() + wire::kPageSize),
       size_(static_cast<uint32_t>(ring.size() - wire::kPageSize)),
@@ -125,11 +114,11 @@ RingWriter::put(std::span<const uint64_t> packet) noexcept
 bool
 RingWriter::publish() noexcept
 {
-    uint32_t old = published_;
+    uint32_t old = published_.load(std::memory_order_relaxed);
     if (old == write_) {
         return false;
     }
-    published_ = write_;
+    published_.store(write_, std::memory_order_relaxed);
     /* Sequentially consistent against the consumer that clears its mask and
      * then looks at write_index (A.8). */
     control_.write_index().store(write_, std::memory_order_seq_cst);

@@ -31,6 +31,13 @@ bytes_between(uint32_t read, uint32_t write, uint32_t size) noexcept
     return write >= read ? write - read : size - (read - write);
 }
 
+/* An index is a multiple of 8 below the size of the data (A.3). */
+[[nodiscard]] inline bool
+index_ok(uint32_t index, uint32_t size) noexcept
+{
+    return index < size && index % wire::kRingUnit == 0;
+}
+
 /* A word that the host may change at any time, loaded once. */
 [[nodiscard]] inline uint64_t
 load_word(uint64_t *word) noexcept
@@ -339,6 +346,17 @@ public:
         refresh();
         return free_;
     }
+    /* Any thread: the same behind a publication of this thread, or a later
+     * one; what others are writing meanwhile is not taken off. */
+    [[nodiscard]] uint32_t
+    free_behind_published() const noexcept
+    {
+        uint32_t write = published_.load(std::memory_order_relaxed);
+        uint32_t read = control_.read_index().load(std::memory_order_acquire);
+        return index_ok(write, size_) && index_ok(read, size_)
+                   ? size_ - bytes_between(read, write, size_)
+                   : 0;
+    }
 
     /* Writes one packet (whole words, descriptor first) and its trailer.
      * The caller has asked fitting(). */
@@ -402,9 +420,9 @@ private:
     RingControlPage control_;
     uint8_t *data_ = nullptr;
     uint32_t size_ = 0;
-    uint32_t write_ = 0;     /* Private write index. */
-    uint32_t published_ = 0; /* What the host knows. */
-    uint32_t free_ = 0;      /* At least this much is free. */
+    uint32_t write_ = 0;                 /* Private write index. */
+    std::atomic<uint32_t> published_{0}; /* What the host knows. */
+    uint32_t free_ = 0;                  /* At least this much is free. */
     bool broken_ = false;
 };
 

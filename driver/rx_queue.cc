@@ -183,7 +183,7 @@ RxQueue::completion_room() noexcept
     if (room == 0 && channel_->out_broken()) {
         fault_->raise("wrote an impossible index to the send ring");
     }
-    return std::min(room, kMaxPacketsPerPoll);
+    return room;
 }
 
 void
