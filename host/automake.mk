@@ -45,6 +45,7 @@ host_libnetvschost_la_SOURCES = \
 	host/oids.h \
 	host/pace.cc \
 	host/pace.h \
+	host/pcap_backend.h \
 	host/peer.cc \
 	host/peer.h \
 	host/receive_path.cc \
@@ -78,9 +79,13 @@ host_libnetvschost_la_SOURCES = \
 	host/unix_socket.cc \
 	host/unix_socket.h
 
+noinst_LTLIBRARIES += host/libnetvscpcap.la
+host_libnetvscpcap_la_SOURCES = host/pcap_backend.cc
+host_libnetvscpcap_la_LIBADD = $(PCAP_LIBS)
+
 sbin_PROGRAMS += host/netvsc-host
 host_netvsc_host_SOURCES = host/main.cc
-host_netvsc_host_LDADD = host/libnetvschost.la
+host_netvsc_host_LDADD = host/libnetvscpcap.la host/libnetvschost.la
 
 man_MANS += host/netvsc-host.8
 EXTRA_DIST += host/netvsc-host.8

@@ -31,6 +31,14 @@ public:
     /* The next frame, or none for now.  Never blocks. */
     [[nodiscard]] virtual std::optional<WireFrame> receive() = 0;
 
+    /* The wire can wait: frames that the guest cannot take now stay there
+     * instead of being dropped. */
+    [[nodiscard]] virtual bool
+    patient() const
+    {
+        return false;
+    }
+
     /* False when the frame was not taken.  Never blocks. */
     [[nodiscard]] virtual bool transmit(Bytes frame, bool checksum_good) = 0;
 

@@ -148,11 +148,17 @@ parse_nvsp(std::string_view value)
     return found->second;
 }
 
-/* Keys may come in any order. */
+/* Keys of one wire may come in any order. */
 GeneratorConfig &
 generator(NicConfig &nic)
 {
     return nic.generator ? *nic.generator : nic.generator.emplace();
+}
+
+PcapConfig &
+pcap(NicConfig &nic)
+{
+    return nic.pcap ? *nic.pcap : nic.pcap.emplace();
 }
 
 using Setter = std::function<void(NicConfig &, std::string_view)>;
@@ -220,6 +226,16 @@ setters()
         {"pace",
          [](NicConfig &nic, std::string_view value) {
              generator(nic).pace = parse_pace(value);
+         }},
+        {"pcap", [](NicConfig &nic,
+                    std::string_view value) { pcap(nic).read = value; }},
+        {"pcap-loop",
+         [](NicConfig &nic, std::string_view value) {
+             pcap(nic).loop = parse_yes("pcap-loop", value);
+         }},
+        {"pcap-write",
+         [](NicConfig &nic, std::string_view value) {
+             pcap(nic).write = value;
          }},
         {"receive-buffer",
          [](NicConfig &nic, std::string_view value) {
@@ -351,10 +367,17 @@ parse_nic(std::string_view text)
     if (nic.guid.empty()) {
         throw HostError("A NIC needs a guid=; it is its name on the VMBus.");
     }
-    if (!nic.tap.empty() + !nic.peer.empty() + nic.generator.has_value() > 1) {
+    if (!nic.tap.empty() + !nic.peer.empty() + nic.generator.has_value() +
+            nic.pcap.has_value() >
+        1) {
         throw HostError("NIC " + nic.guid +
-                        " has more than one of tap=, peer= and generate=; it "
-                        "can have one wire.");
+                        " has more than one of tap=, peer=, generate= and "
+                        "pcap=; it can have one wire.");
+    }
+    if (nic.pcap && nic.pcap->read.empty() &&
+        (nic.pcap->loop || nic.pcap->write.empty())) {
+        throw HostError("NIC " + nic.guid +
+                        " has no capture to read; give it pcap=FILE.");
     }
     if (nic.generator && !seen["generate"]) {
         throw HostError("NIC " + nic.guid +

@@ -47,6 +47,14 @@ struct GeneratorConfig {
     Pace pace;
 };
 
+/* A wire that replays a capture, and captures what it is sent; each file is
+ * optional. */
+struct PcapConfig {
+    std::string read;
+    bool loop = false;
+    std::string write;
+};
+
 struct NicConfig {
     std::string guid;
     MacAddress mac{}; /* By default made from the GUID. */
@@ -58,6 +66,7 @@ struct NicConfig {
     std::string tap;
     std::string peer;
     std::optional<GeneratorConfig> generator;
+    std::optional<PcapConfig> pcap;
 
     uint32_t receive_buffer = wire::kUioReceiveBufferSize;
     uint32_t send_buffer = wire::kUioSendBufferSize;

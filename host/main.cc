@@ -12,6 +12,7 @@
 #include "host/error.h"
 #include "host/log.h"
 #include "host/machine.h"
+#include "host/pcap_backend.h"
 
 namespace netvsc::host {
 
@@ -143,6 +144,7 @@ serve(const Options &options, const std::vector<NicConfig> &nics,
     sigprocmask(SIG_BLOCK, &signals, nullptr);
     UniqueFd signal_fd(signalfd(-1, &signals, SFD_CLOEXEC));
 
+    use_pcap();
     Machine machine(options.root,
                     options.gpa == "dma" ? GpaMode::kDma : GpaMode::kProcess,
                     trace);

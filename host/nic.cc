@@ -9,9 +9,12 @@
 #include "host/error.h"
 #include "host/generator_backend.h"
 #include "host/log.h"
+#include "host/pcap_backend.h"
 #include "host/tap.h"
 
 namespace netvsc::host {
+
+OpenPcap open_pcap;
 
 namespace {
 
@@ -54,6 +57,14 @@ make_backend(const NicConfig &config, PeerQueues &peers, Counters &counters)
     }
     if (config.generator) {
         return std::make_unique<GeneratorBackend>(config, counters.wire);
+    }
+    if (config.pcap) {
+        if (!open_pcap) {
+            throw HostError("NIC " + config.guid +
+                            " has a capture for a wire, which this program "
+                            "is built without; use netvsc-host.");
+        }
+        return open_pcap(*config.pcap, config.guid, counters.wire);
     }
     return std::make_unique<NullBackend>(counters.wire);
 }

@@ -40,6 +40,9 @@ is_tagged(Bytes frame)
 unsigned
 drop_frames(Backend &backend, uint64_t &dropped)
 {
+    if (backend.patient()) {
+        return 0;
+    }
     unsigned count = 0;
     while (count < ReceivePath::kBatch && backend.receive()) {
         count++;
@@ -97,6 +100,9 @@ ReceivePath::deliver(Backend &backend, const Oids &oids)
     uint32_t transfer = 0;
     unsigned count = 0;
     for (; count < kBatch; count++) {
+        if (backend.patient() && !ledger_->data_free()) {
+            break;
+        }
         std::optional<WireFrame> frame = backend.receive();
         if (!frame) {
             break;

@@ -69,6 +69,19 @@ AC_DEFUN([NETVSC_SANITIZERS], [
      AC_LANG_POP([C++])])
 ])
 
+# NETVSC_PCAP
+# -----------
+# netvsc-host reads and writes captures.
+AC_DEFUN([NETVSC_PCAP], [
+  AC_LANG_PUSH([C++])
+  AC_CHECK_HEADER([pcap/pcap.h], [],
+    [AC_MSG_ERROR([libpcap is needed: apt-get install libpcap0.8-dev])])
+  AC_CHECK_LIB([pcap], [pcap_open_offline], [PCAP_LIBS=-lpcap],
+    [AC_MSG_ERROR([libpcap is needed: apt-get install libpcap0.8-dev])])
+  AC_LANG_POP([C++])
+  AC_SUBST([PCAP_LIBS])
+])
+
 # NETVSC_HEADER_LIBRARIES
 # -----------------------
 # Libraries that consist of headers, and GoogleTest, which only `make check`

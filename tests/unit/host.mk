@@ -13,6 +13,7 @@ tests_unit_host_tests_SOURCES = \
 	tests/unit/host_memory_test.cc \
 	tests/unit/host_netvsp_test.cc \
 	tests/unit/host_oid_test.cc \
+	tests/unit/host_pcap_test.cc \
 	tests/unit/host_ring_test.cc \
 	tests/unit/host_trace_test.cc \
 	tests/unit/vmm_acpi_test.cc \
@@ -23,5 +24,6 @@ tests_unit_host_tests_SOURCES = \
 	tests/unit/vmm_ram.h \
 	tests/unit/vmm_synic_test.cc
 tests_unit_host_tests_LDADD = \
-	host/vmm/libnetvscvmm.la host/libnetvschost.la \
+	host/vmm/libnetvscvmm.la host/libnetvscpcap.la \
+	host/libnetvschost.la \
 	-lgtest -lgtest_main -lpthread

@@ -55,6 +55,19 @@ TEST(HostConfig, TakesAGenerator)
     }
 }
 
+TEST(HostConfig, TakesACapture)
+{
+    NicConfig nic = parse(",pcap=/tmp/in.pcap,pcap-loop=yes,pcap-write=out");
+    ASSERT_TRUE(nic.pcap);
+    EXPECT_EQ(nic.pcap->read, "/tmp/in.pcap");
+    EXPECT_TRUE(nic.pcap->loop);
+    EXPECT_EQ(nic.pcap->write, "out");
+    EXPECT_TRUE(parse(",pcap-write=out").pcap);
+    EXPECT_THROW((void) parse(",pcap="), HostError);
+    EXPECT_THROW((void) parse(",pcap-loop=yes,pcap-write=out"), HostError);
+    EXPECT_THROW((void) parse(",pcap=in,generate=64"), HostError);
+}
+
 TEST(HostConfig, TakesEveryProperty)
 {
     NicConfig nic =
