@@ -52,6 +52,8 @@ host_libnetvschost_la_SOURCES = \
 	host/receive_path.h \
 	host/ring.cc \
 	host/ring.h \
+	host/round_trips.cc \
+	host/round_trips.h \
 	host/rndis_device.cc \
 	host/rndis_device.h \
 	host/root_lock.cc \

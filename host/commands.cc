@@ -138,6 +138,11 @@ count(const NicStatus &status)
                              {"empty_rounds", generator.empty_rounds},
                              {"late", generator.late},
                              {"lost", generator.lost}};
+        const RoundTripTimes &trips = status.load->round_trips;
+        json["round_trips"] = {{"count", trips.count},
+                               {"median_ns", trips.median},
+                               {"p99_ns", trips.p99},
+                               {"p999_ns", trips.p999}};
         const SinkCounters &sink = status.load->sink;
         json["sink"] = {{"frames", sink.frames},
                         {"checked", sink.checked},

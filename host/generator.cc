@@ -1,6 +1,7 @@
 #include "host/generator.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "host/ethernet.h"
 #include "host/message_head.h"
@@ -86,7 +87,8 @@ void
 Generator::set_pace(const Pace &pace)
 {
     pace_ = pace;
-    taken_at_ns_ = began_ns_ = 0;
+    taken_at_ns_ = began_ns_ = sent_ns_ = 0;
+    round_trips_.clear();
 }
 
 uint64_t
@@ -119,11 +121,16 @@ Generator::due_in_loop(uint64_t now_ns)
     }
     uint64_t put = counters_.frames - loop_put_;
     uint64_t back = std::min(put, taken - loop_taken_);
+    round_ns_ = now_ns;
+    if (sent_ns_ && put == back) {
+        round_trips_.add(now_ns - std::exchange(sent_ns_, 0));
+    }
     if (!taken_at_ns_ || taken != taken_ || put == back) {
         taken_ = taken;
         taken_at_ns_ = now_ns;
     } else if (now_ns - taken_at_ns_ >= kLostAfterNs) {
         counters_.lost += put - back;
+        sent_ns_ = 0;
         taken_at_ns_ = 0;
         return pace_.limit;
     }
@@ -158,6 +165,9 @@ Generator::put(uint64_t frames, bool was_empty)
 {
     counters_.frames += frames;
     accounted_ += frames;
+    if (frames && pace_.kind == Pace::Kind::kLoop && pace_.limit == 1) {
+        sent_ns_ = round_ns_;
+    }
     if (due_) {
         counters_.rounds++;
         counters_.full_rounds += frames == 0;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "host/oids.h"
+#include "host/round_trips.h"
 #include "host/sink.h"
 #include "wire/ring.h"
 
@@ -73,6 +74,12 @@ public:
     {
         return counters_;
     }
+    /* Of a loop of one frame, since the pace was set. */
+    [[nodiscard]] const RoundTrips &
+    round_trips() const
+    {
+        return round_trips_;
+    }
 
 private:
     [[nodiscard]] uint64_t due_in_loop(uint64_t now_ns);
@@ -92,6 +99,10 @@ private:
     uint64_t loop_taken_ = 0;
     uint64_t taken_ = 0;
     uint64_t taken_at_ns_ = 0;
+    /* A loop of one: when its frame was put, 0 when it is back. */
+    uint64_t round_ns_ = 0;
+    uint64_t sent_ns_ = 0;
+    RoundTrips round_trips_;
     /* kRate: when the count began, and frames put or late since. */
     uint64_t began_ns_ = 0;
     uint64_t accounted_ = 0;

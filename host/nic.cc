@@ -122,7 +122,8 @@ Nic::status()
         status.books = books_;
         if (generator_) {
             status.load = {generator_->pace(), generator_->counters(),
-                           backend_->sink()->counters()};
+                           backend_->sink()->counters(),
+                           generator_->round_trips().times()};
         }
     });
     return status;

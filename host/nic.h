@@ -48,6 +48,7 @@ struct LoadStatus {
     Pace pace;
     GeneratorCounters generator;
     SinkCounters sink;
+    RoundTripTimes round_trips;
 };
 
 /* A snapshot of everything countable; the books are those of the session, or

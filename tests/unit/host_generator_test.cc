@@ -297,6 +297,41 @@ TEST_F(HostSink, ClosesALoop)
     EXPECT_EQ(guest.generator->generator()->counters().lost, 2u);
 }
 
+TEST_F(HostSink, TimesALoopOfOne)
+{
+    Generator &generator = *guest.generator->generator();
+    generator.set_pace(parse_pace("loop:1"));
+    for (uint64_t away : {7'000, 5'000, 900'000}) {
+        guest.serve();
+        EXPECT_EQ(guest.receive().size(), 1u);
+        guest.serve();
+        guest.now_ns += away;
+        guest.data(rndis_packet(test_frame(0, 64)));
+    }
+    guest.serve();
+    RoundTripTimes times = generator.round_trips().times();
+    EXPECT_EQ(times.count, 3u);
+    /* A class is 1/32 wide, and answers with its end. */
+    EXPECT_GE(times.median, 7'000u);
+    EXPECT_LT(times.median, 7'000u * 33 / 32 + 1);
+    EXPECT_GE(times.p999, 900'000u);
+    EXPECT_LT(times.p999, 900'000u * 33 / 32 + 1);
+    generator.set_pace(parse_pace("loop:1"));
+    EXPECT_EQ(generator.round_trips().times().count, 0u);
+}
+
+TEST(HostRoundTrips, TellsShortTimesExactlyAndTheLongestAtAll)
+{
+    RoundTrips trips;
+    for (uint64_t ns = 0; ns < 64; ns++) {
+        trips.add(ns);
+    }
+    EXPECT_EQ(trips.times().median, 31u);
+    EXPECT_EQ(trips.times().p999, 63u);
+    trips.add(UINT64_MAX);
+    EXPECT_EQ(trips.times().p999, UINT64_MAX);
+}
+
 } // namespace
 
 } // namespace netvsc::host::test
