@@ -1,6 +1,7 @@
 EXTRA_DIST += \
 	tests/kernel/README.md \
 	tests/kernel/bundles.py \
+	tests/kernel/common \
 	tests/kernel/guest/init \
 	tests/kernel/guest/library \
 	tests/kernel/host/console \
@@ -15,8 +16,7 @@ EXTRA_DIST += \
 	tests/kernel/queue_state.c \
 	tests/kernel/run \
 	tests/kernel/scenario.py \
-	tests/kernel/scenarios \
-	tests/kernel/send-udp
+	tests/kernel/scenarios
 
 # Preloaded into DPDK's testpmd.  CFLAGS stay out: they may ask for a
 # sanitizer, whose run time a program that was built without it cannot load.

@@ -128,7 +128,7 @@ def guest_image(scenario, build):
         NEEDS[need][0](image, build, kernel)
     script(image, "init", "guest/init")
     script(image, "rig/library", "guest/library")
-    script(image, "rig/send-udp", "send-udp")
+    script(image, "rig/common", "common")
     image.file("rig/settings", scenario.settings(kernel))
     return image
 
@@ -145,7 +145,7 @@ def host_image(scenario, build):
     script(image, "init", "host/init")
     for name in ("run", "console", "library"):
         script(image, f"rig/{name}", f"host/{name}")
-    script(image, "rig/send-udp", "send-udp")
+    script(image, "rig/common", "common")
     image.file("rig/scenario", scenario.path)
     image.file("rig/settings", scenario.settings(guest_kernel))
     image.file("rig/guest-kernel", guest_kernel.image)
