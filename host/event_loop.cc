@@ -1,5 +1,6 @@
 #include "host/event_loop.h"
 
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
@@ -64,12 +65,16 @@ EventLoop::enable(int fd, bool enabled)
 void
 EventLoop::wait(uint64_t timeout_ns)
 {
-    timespec timeout = {static_cast<time_t>(timeout_ns / kNsPerSecond),
-                        static_cast<long>(timeout_ns % kNsPerSecond)};
+    if (timeout_ns) {
+        /* It counts nanoseconds, as epoll_pwait2() does, which is missing
+         * before Linux 5.11 and in valgrind 3.19. */
+        timespec timeout = {static_cast<time_t>(timeout_ns / kNsPerSecond),
+                            static_cast<long>(timeout_ns % kNsPerSecond)};
+        pollfd ready = {epoll_.get(), POLLIN, 0};
+        ppoll(&ready, 1, timeout_ns == kForever ? nullptr : &timeout, nullptr);
+    }
     epoll_event events[kEventsPerWait];
-    int count =
-        epoll_pwait2(epoll_.get(), events, kEventsPerWait,
-                     timeout_ns == kForever ? nullptr : &timeout, nullptr);
+    int count = epoll_wait(epoll_.get(), events, kEventsPerWait, 0);
     for (int i = 0; i < count; i++) {
         /* An earlier handler of this round may have forgotten it; the copy
          * keeps one alive that forgets itself. */

@@ -34,6 +34,12 @@ public:
     [[nodiscard]] Json list() override;
     [[nodiscard]] Json stats(const std::string &guid) override;
     [[nodiscard]] Json stats() override;
+    /* For a program that is host and guest in one. */
+    [[nodiscard]] Nic &
+    nic(const std::string &guid)
+    {
+        return *find(guid).nic;
+    }
     [[nodiscard]] std::string
     control_path() const override
     {

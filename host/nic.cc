@@ -310,6 +310,8 @@ Nic::spins() const
 unsigned
 Nic::fill(unsigned frames)
 {
+    /* It told the guest not to signal: the worker must look by itself. */
+    awake_ = true;
     return session_ ? session_->fill(frames, monotonic_ns()) : 0;
 }
 
