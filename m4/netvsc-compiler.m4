@@ -95,3 +95,26 @@ AC_DEFUN([NETVSC_HEADER_LIBRARIES], [
                    apt-get install nlohmann-json3-dev])])
   AC_LANG_POP([C++])
 ])
+
+# NETVSC_DPDK
+# -----------
+# DPDK's libraries, only for the bench: its netvsc driver is who we are
+# compared with.  Their headers bring machine flags and a file to include.
+AC_DEFUN([NETVSC_DPDK], [
+  AC_PATH_PROG([PKG_CONFIG], [pkg-config], [no])
+  AC_MSG_CHECKING([for DPDK, which the bench compares with])
+  DPDK_CPPFLAGS=
+  DPDK_CXXFLAGS=
+  AS_IF([test "$PKG_CONFIG" != no && $PKG_CONFIG --exists 'libdpdk >= 22.11'],
+    [netvsc_have_dpdk=yes
+     netvsc_dpdk=`$PKG_CONFIG --modversion libdpdk`
+     AC_MSG_RESULT([$netvsc_dpdk])
+     # System directories, so that its headers do not warn under our flags.
+     DPDK_CPPFLAGS=`$PKG_CONFIG --cflags-only-I libdpdk | sed 's/-I/-isystem /g'`
+     DPDK_CXXFLAGS=`$PKG_CONFIG --cflags-only-other libdpdk`],
+    [netvsc_have_dpdk=no
+     AC_MSG_RESULT([no; for the bench: apt-get install libdpdk-dev])])
+  AM_CONDITIONAL([WITH_DPDK], [test "$netvsc_have_dpdk" = yes])
+  AC_SUBST([DPDK_CPPFLAGS])
+  AC_SUBST([DPDK_CXXFLAGS])
+])
