@@ -29,6 +29,10 @@ constexpr uint64_t kLostAfterNs = 20'000'000;
  */
 constexpr uint64_t kMostBehind = 256;
 
+/* At a rate, the frames of 50 us make a transfer at most: as long as a host
+ * may wait for more before it tells the guest. */
+constexpr uint64_t kGathersPerSecond = 20'000;
+
 /* A generator that was not asked for so long begins anew. */
 constexpr uint64_t kForgetNs = 10 * kSecondNs;
 
@@ -91,8 +95,36 @@ Generator::set_pace(const Pace &pace)
     round_trips_.clear();
 }
 
+unsigned
+Generator::due(uint64_t now_ns, const Room &room)
+{
+    uint64_t frames = due_by_pace(now_ns, room.outstanding);
+    uint64_t whole = transfer_size(room.batch);
+    bool waits = pace_.kind == Pace::Kind::kRate;
+    if (waits) {
+        due_ = frames - frames % whole;
+    }
+    frames = std::min<uint64_t>({frames, room.free, room.batch});
+    /* What is missing to a whole transfer comes with time or with the next
+     * completion, unless there is never more than that. */
+    if (waits || frames >= whole || room.outstanding) {
+        frames -= frames % whole;
+    }
+    return static_cast<unsigned>(frames);
+}
+
+/* Of frames that come slowly each has a transfer of its own. */
 uint64_t
-Generator::due(uint64_t now_ns, uint64_t outstanding)
+Generator::transfer_size(uint64_t batch) const
+{
+    uint64_t most = std::min<uint64_t>(nic_.ranges, batch);
+    return pace_.kind == Pace::Kind::kRate
+               ? std::clamp<uint64_t>(pace_.limit / kGathersPerSecond, 1, most)
+               : most;
+}
+
+uint64_t
+Generator::due_by_pace(uint64_t now_ns, uint64_t outstanding)
 {
     switch (pace_.kind) {
     case Pace::Kind::kNone:
@@ -108,7 +140,7 @@ Generator::due(uint64_t now_ns, uint64_t outstanding)
     case Pace::Kind::kRate:
         break;
     }
-    return due_ = due_at_rate(now_ns);
+    return due_at_rate(now_ns);
 }
 
 uint64_t

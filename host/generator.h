@@ -57,8 +57,15 @@ public:
         return head_size_;
     }
 
-    /* How many frames should be put now; `outstanding` are with the guest. */
-    [[nodiscard]] uint64_t due(uint64_t now_ns, uint64_t outstanding);
+    /* What the host can put at once, and the sub-allocations that it has and
+     * that the guest has. */
+    struct Room {
+        uint32_t batch;
+        uint32_t free;
+        uint32_t outstanding;
+    };
+    /* How many frames should be put now: whole transfers, if they can be. */
+    [[nodiscard]] unsigned due(uint64_t now_ns, const Room &room);
     /* How many of them were, into a ring that was empty or not. */
     void put(uint64_t frames, bool was_empty);
 
@@ -82,6 +89,8 @@ public:
     }
 
 private:
+    [[nodiscard]] uint64_t due_by_pace(uint64_t now_ns, uint64_t outstanding);
+    [[nodiscard]] uint64_t transfer_size(uint64_t batch) const;
     [[nodiscard]] uint64_t due_in_loop(uint64_t now_ns);
     [[nodiscard]] uint64_t due_at_rate(uint64_t now_ns);
 

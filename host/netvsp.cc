@@ -415,19 +415,9 @@ unsigned
 NetVsp::generate(uint64_t now_ns)
 {
     const SubAllocations &ledger = *receive_.ledger();
-    uint32_t outstanding = ledger.data_outstanding();
-    uint64_t due = std::min<uint64_t>(generator_->due(now_ns, outstanding),
-                                      ReceivePath::kBatch);
-    if (generator_->pace().kind != Pace::Kind::kRate) {
-        /* Whole transfers as long as they can be: what is missing to one comes
-         * back with the next completion. */
-        uint32_t whole = std::min(nic_.ranges, ReceivePath::kBatch);
-        due = std::min<uint64_t>(due, ledger.data_free());
-        if (due >= whole || outstanding) {
-            due -= due % whole;
-        }
-    }
-    return put_frames(static_cast<unsigned>(due));
+    return put_frames(
+        generator_->due(now_ns, {ReceivePath::kBatch, ledger.data_free(),
+                                 ledger.data_outstanding()}));
 }
 
 /* The guest wants frames and can have them. */

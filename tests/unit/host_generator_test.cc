@@ -206,6 +206,29 @@ TEST(HostGenerator, KeepsItsRate)
     EXPECT_EQ(guest.generator->generator()->counters().late, 1000u - 256);
 }
 
+TEST(HostGenerator, GathersTheFramesOfARate)
+{
+    Guest guest("generate=64,pace=none,ranges=8");
+    guest.attach();
+    /* Five frames in 50 us. */
+    guest.generator->generator()->set_pace(parse_pace("rate:100000"));
+    uint64_t start = guest.now_ns = 50'000'000'000;
+    guest.serve();
+    std::vector<unsigned> ranges;
+    for (unsigned us = 1; us <= 1000; us++) {
+        guest.now_ns = start + us * 1000;
+        guest.serve();
+        std::vector<uint64_t> ids;
+        for (unsigned n : transfers(guest, &ids)) {
+            ranges.push_back(n);
+        }
+        for (uint64_t id : ids) {
+            guest.complete_transfer(id);
+        }
+    }
+    EXPECT_EQ(ranges, std::vector<unsigned>(20, 5));
+}
+
 /* --- Sink -------------------------------------------------------------- */
 
 class HostSink : public testing::Test {
