@@ -27,6 +27,11 @@ constexpr uint32_t kTransferWord =
 constexpr uint32_t kMessageWords =
     sizeof(wire::nvsp::SendRndisPacket) / wire::kRingUnit;
 
+/* Messages between the one that is read and the one that is fetched.  A host
+ * that uses its whole buffer in turn lets every message be a miss: without
+ * this, a frame of 64 bytes took 50% longer. */
+constexpr uint32_t kFetchAhead = 8;
+
 uint32_t
 low(uint64_t word)
 {
@@ -405,6 +410,12 @@ public:
     {
     }
 
+    /* Where the range would be. */
+    const uint8_t *
+    place(uint64_t word) const
+    {
+        return buffer_.data() + high(word);
+    }
     /* The range that `word` describes, without data() if it is not in the
      * buffer. */
     std::span<const uint8_t>
@@ -432,8 +443,11 @@ RxQueue::take_frames(uint64_t *ranges, uint32_t n, Poll *poll) noexcept
     netvsc_rx_frame *frame = &poll->frames[poll->n];
     netvsc_fragment *fragment = &fragments_[poll->n];
     bool good = true;
-    for (uint32_t i = 0; i < n; i++) {
-        auto range = buffer.range(load_word(&ranges[i]));
+    for (uint32_t left = n; left > 0; left--, ranges++) {
+        if (left > kFetchAhead) {
+            shape_.prefetch(buffer.place(load_word(ranges + kFetchAhead)));
+        }
+        auto range = buffer.range(load_word(ranges));
         if (!shape_.parse(range, fragment, frame)) [[unlikely]] {
             std::optional<Malformed> cause = Malformed::kRange;
             if (range.data()) {

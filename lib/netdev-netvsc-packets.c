@@ -41,10 +41,10 @@ netvsc_copy_bytes(uint8_t *to, const struct netvsc_fragment **fragment,
     return to;
 }
 
-/* OVS has no metadata for a tag that the host took out: it goes back to
- * where it was, behind the addresses. */
+/* A frame in pieces, or without its tag.  OVS has no metadata for a tag that
+ * the host took out: it goes back to where it was, behind the addresses. */
 static void
-netvsc_copy_frame(struct dp_packet *packet,
+netvsc_join_frame(struct dp_packet *packet,
                   const struct netvsc_rx_frame *frame)
 {
     const struct netvsc_fragment *fragment = frame->fragments;
@@ -62,6 +62,19 @@ netvsc_copy_frame(struct dp_packet *packet,
     }
     to = netvsc_copy_bytes(to, &fragment, &offset, rest);
     dp_packet_set_size(packet, to - (uint8_t *) dp_packet_data(packet));
+}
+
+static inline void
+netvsc_copy_frame(struct dp_packet *packet,
+                  const struct netvsc_rx_frame *frame)
+{
+    if (OVS_LIKELY(frame->n_fragments == 1 &&
+                   !(frame->flags & NETVSC_RX_VLAN))) {
+        memcpy(dp_packet_data(packet), frame->fragments->data, frame->size);
+        dp_packet_set_size(packet, frame->size);
+    } else {
+        netvsc_join_frame(packet, frame);
+    }
 }
 
 static void
@@ -99,14 +112,12 @@ netvsc_receive(struct netvsc_rx_queue *queue, struct netvsc_pool *pool,
 {
     struct netvsc_rx_frame frames[NETVSC_MAX_BURST];
     unsigned int n = netvsc_rx_queue_poll(queue, frames);
+    struct dp_packet *packet;
 
-    for (unsigned int i = 0; i < n; i++) {
-        struct dp_packet *packet =
-            netvsc_pool_new_packet(pool, frames[i].size + VLAN_HEADER_LEN);
-
+    netvsc_pool_new_packets(pool, frames, n, batch);
+    DP_PACKET_BATCH_FOR_EACH (i, packet, batch) {
         netvsc_copy_frame(packet, &frames[i]);
         netvsc_set_offloads(packet, &frames[i]);
-        dp_packet_batch_add(batch, packet);
     }
     netvsc_rx_queue_release(queue);
     return n ? 0 : EAGAIN;

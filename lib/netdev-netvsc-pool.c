@@ -1,6 +1,7 @@
 #include <config.h>
 
 #include "lib/netdev-netvsc-pool.h"
+#include "lib/netdev-netvsc.h"
 
 #include <sys/mman.h>
 
@@ -11,6 +12,7 @@
 #include "openvswitch/list.h"
 #include "ovs-atomic.h"
 #include "ovs-thread.h"
+#include "packets.h"
 #include "util.h"
 
 /* Room in front of a frame: Geneve over IPv6 with full options takes 374
@@ -289,3 +291,15 @@ netvsc_pool_format(const struct netvsc_pool *pool OVS_UNUSED, struct ds *s)
 }
 
 #endif
+
+void
+netvsc_pool_new_packets(struct netvsc_pool *pool,
+                        const struct netvsc_rx_frame *frames, unsigned int n,
+                        struct dp_packet_batch *batch)
+{
+    for (unsigned int i = 0; i < n; i++) {
+        batch->packets[i] =
+            netvsc_pool_new_packet(pool, frames[i].size + VLAN_HEADER_LEN);
+    }
+    batch->count = n;
+}

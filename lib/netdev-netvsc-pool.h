@@ -16,6 +16,7 @@
 struct dp_packet;
 struct dp_packet_batch;
 struct ds;
+struct netvsc_rx_frame;
 
 /* The memory of one receive queue.  New packets are taken by one thread at a
  * time. */
@@ -34,6 +35,11 @@ size_t netvsc_pool_sweep(void);
 /* An empty packet with room for `size` bytes and ample headroom.  Never
  * fails: malloc() helps out when the pool is empty or a frame is too big. */
 struct dp_packet *netvsc_pool_new_packet(struct netvsc_pool *, size_t size);
+
+/* Fills the empty batch with such packets for `n` frames and their tags. */
+void netvsc_pool_new_packets(struct netvsc_pool *,
+                             const struct netvsc_rx_frame *frames,
+                             unsigned int n, struct dp_packet_batch *);
 
 /* Deletes all packets of the batch, those of a pool together. */
 void netvsc_packets_delete(struct dp_packet_batch *);
