@@ -7,7 +7,6 @@ What the section measures goes to the file descriptor, an object of JSON a
 line, so that a section that is cut short has still said what it knew.
 """
 
-import contextlib
 import importlib
 import json
 import os
@@ -17,14 +16,6 @@ import sys
 sys.dont_write_bytecode = True       # leave no cache in the source tree
 
 HERE = pathlib.Path(__file__).resolve().parent
-
-
-def prefer(pid):
-    """Puts the session of a process before everything else that the machine
-    has to do.  Where sched(7) has autogroups, the priority of a process counts
-    within its session only, and sessions have one, too."""
-    with contextlib.suppress(OSError):
-        pathlib.Path(f"/proc/{pid}/autogroup").write_text("-20")
 
 
 class Bench:
@@ -75,10 +66,7 @@ class Bench:
 
 def main():
     name, descriptor, settings = sys.argv[1:]
-    os.setsid()
-    # What is started from here inherits it, with all of its threads.
-    os.nice(-20)
-    prefer(os.getpid())
+    sys.path.insert(0, str(HERE.parent))
     with os.fdopen(int(descriptor), "w") as stream:
         importlib.import_module(name).measure(
             Bench(stream, json.loads(settings)))

@@ -21,8 +21,6 @@ import subprocess
 import sys
 import time
 
-from section import prefer
-
 HERE = pathlib.Path(__file__).resolve().parent
 RUN = pathlib.Path("/run/bench")
 # How long anything may take that takes far less.
@@ -98,7 +96,6 @@ class Host:
             "--gpa", gpa, *nics, "--log-file", self.log, "--pidfile",
             pidfile, "--detach")
         self.pid = int(pidfile.read_text())
-        prefer(self.pid)
 
     def control(self, *words):
         """As `netvsc-host ctl`, without a process: there is work to be done
@@ -176,7 +173,6 @@ class Switch:
             f"--log-file={self.bench.directory}/switch-{self.name}.log",
             "-vsyslog:off", self.database, env=self.environment, seconds=60)
         self.pid = int(pidfile.read_text())
-        prefer(self.pid)
         self.vsctl("add-br", "br0", "--", "set", "Bridge", "br0",
                    "datapath_type=netdev", "fail_mode=secure")
 
@@ -241,25 +237,32 @@ class Contender:
 
     @contextlib.contextmanager
     def turn(self):
-        for pid in self.processes:
-            os.kill(pid, signal.SIGCONT)
+        self._send(signal.SIGCONT)
         try:
             yield
         finally:
             self.stop()
 
     def stop(self):
-        for pid in reversed(self.processes):
-            os.kill(pid, signal.SIGSTOP)
+        self._send(signal.SIGSTOP)
         for pid in self.processes:
+            status = pathlib.Path(f"/proc/{pid}/status")
             wait_for(f"{self.name} to stop", lambda: re.search(
-                r"^State:\tT", pathlib.Path(f"/proc/{pid}/status")
-                .read_text(), re.M))
+                r"^State:\t[TZX]", status.read_text(), re.M))
+
+    def _send(self, number):
+        try:
+            for pid in self.processes:
+                os.kill(pid, number)
+        except ProcessLookupError:
+            raise RigFailed(f"a process of {self.name} has ended by "
+                            f"itself") from None
 
     def end(self):
         """For good, to make room for another series."""
         for pid in self.processes + [self.switch.database_pid]:
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 class NetvscContender(Contender):
@@ -314,7 +317,7 @@ def switch_of(bench, name, flavour):
 
 def netvsc(bench, name, series, wires, flavour="plain"):
     """Ports of type=netvsc on NICs wired as `wires(nic)` says."""
-    place = f"{series}-{name.replace(', ', '-')}"
+    place = f"{series}-{name.replace(',', '').replace(' ', '-')}"
     host = Host(bench, place, wires, "dma")
     switch = switch_of(bench, place, flavour)
     switch.environment["NETVSC_SYSROOT"] = str(host.root)
