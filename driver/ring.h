@@ -365,7 +365,7 @@ public:
     void
     put(const std::array<uint64_t, Words> &packet) noexcept
     {
-        std::apply([this](auto... word) { put_words(word...); }, packet);
+        std::apply([this](auto... word) { this->put_words(word...); }, packet);
     }
 
     /* Shows the host everything written since the last publish(), with one
