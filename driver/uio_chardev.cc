@@ -52,12 +52,16 @@ UioChardev::map_all(const DeviceInfo &info)
 {
     auto page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
     for (unsigned i = 0; i < wire::kUioMaps; i++) {
+        const std::string what = info.maps[i].name + " of " + info.device_path;
         /* The offset selects the map, never a place inside it (C.3). */
-        auto mapping = Mapping::create(
-            device_.get(), i * page, info.maps[i].size, info.maps[i].offset,
-            info.maps[i].name + " of " + info.device_path);
+        auto mapping =
+            Mapping::create(device_.get(), i * page, info.maps[i].size,
+                            info.maps[i].offset, what);
         if (!mapping) {
             return mapping.error();
+        }
+        if (Status status = mapping->populate(what); !status) {
+            return status;
         }
         maps_[i] = std::move(*mapping);
     }

@@ -73,4 +73,25 @@ Mapping::create(int fd, uint64_t at, uint64_t size, uint64_t skip,
     return mapping;
 }
 
+Status
+Mapping::populate(const std::string &what) const
+{
+    /* Tells of a device that goes at this very moment. */
+    if (::madvise(base_, length_, MADV_POPULATE_READ) == 0) {
+        return ok();
+    }
+    int code = errno;
+    if (code != EINVAL) {
+        return Error{code, "The " + what + " cannot be read (" +
+                               std::generic_category().message(code) +
+                               "): the host has taken the adapter away."};
+    }
+    /* A kernel before 5.14, or a mapping that has all of its pages. */
+    auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+    for (size_t at = 0; at < length_; at += page) {
+        (void) static_cast<const volatile uint8_t *>(base_)[at];
+    }
+    return ok();
+}
+
 } // namespace netvsc

@@ -84,6 +84,11 @@ public:
     static Result<Mapping> create(int fd, uint64_t at, uint64_t size,
                                   uint64_t skip, const std::string &what);
 
+    /* Has the kernel provide every page now.  A page that is touched for the
+     * first time after the device has gone is a SIGBUS, which takes the
+     * switch down. */
+    [[nodiscard]] Status populate(const std::string &what) const;
+
     std::span<uint8_t>
     span() const noexcept
     {
