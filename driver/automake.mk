@@ -8,6 +8,7 @@ driver_libnetvsc_la_SOURCES = \
 	driver/control_channel.h \
 	driver/control_mailbox.cc \
 	driver/control_mailbox.h \
+	driver/copy.h \
 	driver/counter.h \
 	driver/device.cc \
 	driver/device.h \

@@ -25,6 +25,7 @@ enum netvsc_rx_flags {
     NETVSC_RX_IP_BAD = 1 << 3,  /* ... and found wrong. */
     NETVSC_RX_L4_GOOD = 1 << 4, /* TCP or UDP checksum verified. */
     NETVSC_RX_L4_BAD = 1 << 5,  /* ... and found wrong. */
+    NETVSC_RX_ALL = (1 << 6) - 1,
 };
 
 /* A received frame.  Valid from RxQueue::poll() to RxQueue::release();

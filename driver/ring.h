@@ -17,6 +17,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <tuple>
 
@@ -192,12 +193,20 @@ public:
         return {reinterpret_cast<uint64_t *>(data_ + read_),
                 (end - read_) / wire::kRingUnit};
     }
-    /* Type of the next packet, 0 if there is none. */
-    [[nodiscard]] uint16_t
+    /* Type of the next packet.  None if the ring is empty, or broken. */
+    [[nodiscard]] std::optional<uint16_t>
     next_type() noexcept
     {
         Run packets = run();
-        return packets.words() > 0 ? static_cast<uint16_t>(packets[0]) : 0;
+        if (packets.words() == 0) {
+            return std::nullopt;
+        }
+        return static_cast<uint16_t>(packets[0]);
+    }
+    [[nodiscard]] bool
+    broken() const noexcept
+    {
+        return broken_;
     }
     /* Consumes what `run`, the one given last, has gone past. */
     void

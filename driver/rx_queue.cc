@@ -210,7 +210,11 @@ RxQueue::take(Poll *poll) noexcept
         /* Many packets at once, as long as they are what hosts send; one
          * that is not takes the full checks. */
         unsigned before = poll->packets;
-        switch (channel_->in().next_type()) {
+        auto type = channel_->in().next_type();
+        if (!type && !channel_->in().broken()) {
+            break;
+        }
+        switch (type.value_or(0)) {
         case wire::kPacketCompletion:
             poll->packets += take_sent(kMaxPacketsPerPoll - before);
             break;

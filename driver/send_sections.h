@@ -58,11 +58,13 @@ public:
         void
         refill() noexcept
         {
-            uint32_t tail = tail_.load(std::memory_order_acquire);
-            while (head_ != tail) {
-                free_[n_free_++] =
-                    slot(head_++).load(std::memory_order_relaxed);
+            const uint32_t tail = tail_.load(std::memory_order_acquire);
+            uint32_t head = head_, n = n_free_;
+            for (; head != tail; head++) {
+                free_[n++] = slot(head).load(std::memory_order_relaxed);
             }
+            head_ = head;
+            n_free_ = n;
         }
         /* The section that was put there last. */
         [[nodiscard]] std::optional<uint32_t>
@@ -123,7 +125,11 @@ public:
         if (index != kControlSection) {
             return complete_data(index);
         }
-        return take_from_host(index);
+        if (!with_host_[index].load(std::memory_order_relaxed)) {
+            return false;
+        }
+        with_host_[index].store(false, std::memory_order_release);
+        return true;
     }
     /* The same, and false for the control section: for an index of 64 bits,
      * as it is in an id. */
@@ -131,9 +137,11 @@ public:
     complete_data(uint64_t index) noexcept
     {
         if (index == kControlSection || index >= count_ ||
-            !take_from_host(index)) {
+            !with_host_[index].load(std::memory_order_relaxed)) {
             return false;
         }
+        /* The list's tail orders this for the next owner. */
+        with_host_[index].store(false, std::memory_order_relaxed);
         Share &share = *shares_[owner_[index]];
         uint32_t tail = share.tail_.load(std::memory_order_relaxed);
         share.slot(tail).store(static_cast<uint32_t>(index),
@@ -146,16 +154,6 @@ public:
     [[nodiscard]] uint32_t in_use() const noexcept;
 
 private:
-    bool
-    take_from_host(uint64_t index) noexcept
-    {
-        if (!with_host_[index].load(std::memory_order_relaxed)) {
-            return false;
-        }
-        with_host_[index].store(false, std::memory_order_release);
-        return true;
-    }
-
     std::span<uint8_t> buffer_;
     uint32_t section_size_;
     uint32_t count_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "driver/copy.h"
 #include "driver/ethernet.h"
 #include "driver/rndis_packet.h"
 #include "driver/size_bins.h"
@@ -27,30 +28,17 @@ TxQueue::TxQueue(unsigned index, Channel *channel, SendSections *sections,
 unsigned
 TxQueue::send(std::span<const netvsc_tx_frame> frames) noexcept
 {
-    unsigned taken = 0;
-    while (taken < frames.size() && !fault_->reason()) {
-        auto burst = frames.subspan(
-            taken, std::min<size_t>(frames.size() - taken, kMaxBurst));
-        unsigned n = send_burst(burst);
-        taken += n;
-        if (n < burst.size()) {
-            break;
-        }
+    if (fault_->reason()) {
+        return 0;
     }
-    return taken;
-}
-
-unsigned
-TxQueue::send_burst(std::span<const netvsc_tx_frame> frames) noexcept
-{
+    frames = frames.first(std::min<size_t>(frames.size(), kMaxBurst));
     Burst burst;
     unsigned n = place(frames, &burst);
-    for (unsigned i = 0; i < n; i++) {
-        if (burst.to[i]) {
-            const uint32_t size = frames[i].size;
-            burst.tally.add(size);
-            std::memcpy(burst.to[i], frames[i].data, size);
-        }
+    /* In a loop of its own, because a call costs the other one all of its
+     * registers. */
+    for (const Copy *copy = burst.copies.data(); copy != burst.last_copy;
+         copy++) {
+        std::memcpy(copy->to, copy->from, copy->size);
     }
     auto filled = std::span(burst.filled).first(burst.sections);
     unsigned published = publish(filled);
@@ -78,6 +66,11 @@ public:
     Filling() = default;
     explicit Filling(uint8_t *section) : section_(section) {}
 
+    bool
+    empty() const noexcept
+    {
+        return next_ == 0;
+    }
     bool
     takes(uint32_t size, const TxLimits &limits) const noexcept
     {
@@ -120,8 +113,9 @@ public:
         return static_cast<uint32_t>(end_);
     }
 
-    unsigned add_plain(std::span<const netvsc_tx_frame> frames,
-                       const TxLimits &limits, uint8_t **to) noexcept;
+    [[gnu::always_inline]] unsigned
+    add_plain(std::span<const netvsc_tx_frame> frames, const TxLimits &limits,
+              Burst *burst) noexcept;
 
 private:
     static constexpr uint32_t kWord = sizeof(uint64_t);
@@ -132,16 +126,60 @@ private:
     size_t next_ = 0;           /* Where the next one goes. */
 };
 
+/* Adds the frames in front that are as most are: of a good size, without a
+ * tag, and there is room for them.  Returns how many. */
+inline unsigned
+TxQueue::Filling::add_plain(std::span<const netvsc_tx_frame> frames,
+                            const TxLimits &limits, Burst *burst) noexcept
+{
+    constexpr uint32_t kLeast = kEthernetHeader + kVlanTag;
+    /* Copies, which what is written to the section cannot change. */
+    const TxLimits fixed = limits;
+    Filling filling = *this;
+    uint64_t bytes = 0;
+    if (fixed.alignment > kWord) {
+        return 0;
+    }
+    const netvsc_tx_frame *frame = frames.data(), *end = frame + frames.size();
+    for (; frame != end; frame++) {
+        const uint8_t *from = frame->data;
+        const uint32_t size = frame->size;
+        const uint32_t length = rndis_packet_size(size, false);
+        /* Too small becomes huge. */
+        if (size - kLeast > fixed.max_frame - kLeast ||
+            is_vlan_tag(from + kEthernetAddresses) ||
+            !filling.takes(length, fixed)) {
+            break;
+        }
+        filling.add(length, fixed);
+        uint8_t *to =
+            put_rndis_header(size, filling.length(), filling.message());
+        bytes += size;
+        if (netvsc_copy_short(to, from, size)) {
+            static_assert(kSizeBinLimits[0] == 64);
+            burst->tally.bins[0]++;
+        } else {
+            *burst->last_copy++ = {to, from, size};
+            burst->tally.bins[size_bin(size)]++;
+        }
+    }
+    burst->tally.bytes += bytes;
+    *this = filling;
+    return static_cast<unsigned>(frame - frames.data());
+}
+
 /* Gives each frame its place in a section and writes its header; returns how
  * many found one. */
 unsigned
 TxQueue::place(std::span<const netvsc_tx_frame> frames, Burst *burst) noexcept
 {
+    const auto most = static_cast<unsigned>(frames.size());
     share_->refill();
     Filling section;
     unsigned n = 0;    /* Sections, the last one open. */
     unsigned full = 0; /* Frame that needs another section. */
     unsigned i = 0;
+    auto refuse = [&] { burst->tally.refuse(frames[i++]); };
     auto close = [&] {
         if (n > 0) {
             burst->filled[n - 1].bytes = section.finish();
@@ -149,84 +187,64 @@ TxQueue::place(std::span<const netvsc_tx_frame> frames, Burst *burst) noexcept
         }
     };
     for (;;) {
-        size_t end = std::min<size_t>(frames.size(), full);
-        if (i < end) {
-            i += section.add_plain(frames.subspan(i, end - i), limits_,
-                                   &burst->to[i]);
+        if (i < full) {
+            i +=
+                section.add_plain(frames.subspan(i, full - i), limits_, burst);
         }
         if (i == frames.size()) {
             break;
         }
-        const netvsc_tx_frame &frame = frames[i];
-        bool vlan = has_vlan_tag(frame);
-        if (!fits(frame, vlan)) [[unlikely]] {
-            burst->tally.refuse(frame);
-            burst->to[i++] = nullptr;
-            full++;
-            continue;
-        }
-        uint32_t size = rndis_packet_size(frame.size, vlan);
-        if (i >= full || !section.takes(size, limits_)) {
-            auto index = share_->take();
-            if (!index) [[unlikely]] {
-                index = harvest();
+        if (i < full) {
+            /* What add_plain() leaves to others: a frame that cannot be sent,
+             * has a tag, or is too short for one, a large alignment, and a
+             * section without room. */
+            const netvsc_tx_frame &frame = frames[i];
+            bool vlan = has_vlan_tag(frame);
+            if (!fits(frame, vlan)) [[unlikely]] {
+                refuse();
+                full = std::min(full + 1, most);
+                continue;
             }
-            if (!index) {
-                no_section_.add(frames.size() - i);
-                break;
-            }
-            close();
-            burst->filled[n++].index = *index;
-            section = Filling(sections_->section(*index).data());
-            full = i + limits_.max_packets;
-            continue;
-        }
-        /* What add_plain() leaves to others: a tag, a frame that is too short
-         * for one, a large alignment. */
-        section.add(size, limits_);
-        if (vlan) {
-            build_tagged_rndis_packet(frame, section.length(),
-                                      section.message());
-            burst->tally.add(frame.size);
-            burst->to[i++] = nullptr;
-        } else {
-            burst->to[i++] = put_rndis_header(frame.size, section.length(),
+            uint32_t size = rndis_packet_size(frame.size, vlan);
+            if (section.takes(size, limits_)) {
+                section.add(size, limits_);
+                burst->tally.add(frame.size);
+                if (vlan) {
+                    build_tagged_rndis_packet(frame, section.length(),
                                               section.message());
+                } else {
+                    uint8_t *to = put_rndis_header(
+                        frame.size, section.length(), section.message());
+                    *burst->last_copy++ = {to, frame.data, frame.size};
+                }
+                i++;
+                continue;
+            }
         }
-    }
-    close();
-    burst->sections = n;
-    return i;
-}
-
-/* Adds the frames in front that are as most are: of a good size, without a
- * tag, and there is room for them.  Returns how many. */
-unsigned
-TxQueue::Filling::add_plain(std::span<const netvsc_tx_frame> frames,
-                            const TxLimits &limits, uint8_t **to) noexcept
-{
-    constexpr uint32_t kLeast = kEthernetHeader + kVlanTag;
-    /* Copies, which what is written to the section cannot change. */
-    const TxLimits fixed = limits;
-    Filling filling = *this;
-    size_t i = 0;
-    if (fixed.alignment > kWord) {
-        return 0;
-    }
-    for (; i < frames.size(); i++) {
-        const uint32_t size = frames[i].size;
-        const uint32_t length = rndis_packet_size(size, false);
-        /* Too small becomes huge. */
-        if (size - kLeast > fixed.max_frame - kLeast ||
-            is_vlan_tag(frames[i].data + kEthernetAddresses) ||
-            !filling.takes(length, fixed)) {
+        auto index = share_->take();
+        if (!index) [[unlikely]] {
+            index = harvest();
+        }
+        if (!index) [[unlikely]] {
+            if (!fits(frames[i], has_vlan_tag(frames[i]))) {
+                refuse();
+                continue;
+            }
+            no_section_.add(frames.size() - i);
             break;
         }
-        filling.add(length, fixed);
-        to[i] = put_rndis_header(size, filling.length(), filling.message());
+        close();
+        burst->filled[n++].index = *index;
+        section = Filling(sections_->section(*index).data());
+        full = std::min(i + limits_.max_packets, most);
     }
-    *this = filling;
-    return static_cast<unsigned>(i);
+    close();
+    if (section.empty() && n > 0) [[unlikely]] {
+        /* Its frames were refused. */
+        share_->put_back(burst->filled[--n].index);
+    }
+    burst->sections = n;
+    return i;
 }
 
 /* Looks for sections that came back when there are none. */
@@ -266,8 +284,10 @@ void
 TxQueue::count(const Tally &tally) noexcept
 {
     frames_.add(tally);
-    too_small_.add(tally.too_small);
-    too_big_.add(tally.too_big);
+    if (tally.too_small + tally.too_big > 0) [[unlikely]] {
+        too_small_.add(tally.too_small);
+        too_big_.add(tally.too_big);
+    }
 }
 
 void

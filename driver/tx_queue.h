@@ -33,10 +33,11 @@ public:
             RxQueue *completions, SessionFault *fault, uint16_t generation,
             const TxLimits &limits);
 
-    /* Sends frames in order and returns how many were taken; the rest found
-     * no section or no room, or comes after what found none.  A frame that can
-     * never be sent (too big, too small) is taken, dropped and counted.  Never
-     * blocks. One thread at a time: with several, the caller locks. */
+    /* Sends frames in order, kMaxBurst at the most, and returns how many were
+     * taken; the rest found no section or no room, or comes after what found
+     * none.  A frame that can never be sent (too big, too small) is taken,
+     * dropped and counted.  Never blocks.  One thread at a time: with several,
+     * the caller locks. */
     [[nodiscard]] unsigned
     send(std::span<const netvsc_tx_frame> frames) noexcept;
 
@@ -62,17 +63,22 @@ private:
         uint32_t too_big = 0, too_small = 0;
     };
 
+    /* A frame that is to be copied yet. */
+    struct Copy {
+        uint8_t *to;
+        const uint8_t *from;
+        uint32_t size;
+    };
+
     /* A call's frames on their way to the ring. */
     struct Burst {
         std::array<Filled, kMaxBurst> filled;
         unsigned sections; /* In `filled`. */
-        /* Where each frame is to be copied; null if that is done or it is
-         * not sent. */
-        std::array<uint8_t *, kMaxBurst> to;
+        std::array<Copy, kMaxBurst> copies;
+        Copy *last_copy = copies.data(); /* The one behind it. */
         Tally tally;
     };
 
-    unsigned send_burst(std::span<const netvsc_tx_frame> frames) noexcept;
     unsigned place(std::span<const netvsc_tx_frame> frames,
                    Burst *burst) noexcept;
     std::optional<uint32_t> harvest() noexcept;

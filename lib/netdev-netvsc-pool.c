@@ -86,8 +86,13 @@ netvsc_pool_create(void)
     umem_pool_init(&pool->umem, N_FRAMES);
     xpacket_pool_init(&pool->packets, N_FRAMES);
     for (int i = N_FRAMES - 1; i >= 0; i--) {
+        uint8_t *frame = pool->frames + (size_t) i * FRAME_SIZE;
+
+        /* What this sets stays as it is, but for what a new packet resets. */
+        dp_packet_use_afxdp(&pool->packets.array[i].packet, frame, FRAME_SIZE,
+                            0);
         pool->packets.array[i].mpool = &pool->umem;
-        umem_elem_push(&pool->umem, pool->frames + (size_t) i * FRAME_SIZE);
+        umem_elem_push(&pool->umem, frame);
     }
     atomic_init(&pool->n_empty, 0);
     atomic_init(&pool->n_big, 0);
@@ -152,16 +157,22 @@ netvsc_pool_refill(struct netvsc_pool *pool)
     return pool->n_cache > 0;
 }
 
-static struct dp_packet *
+/* An empty packet as dp_packet_use_afxdp() makes it, without the metadata,
+ * which the datapath initializes for whatever a port received. */
+static inline struct dp_packet *
 netvsc_pool_take(struct netvsc_pool *pool)
 {
     uint8_t *frame = pool->cache[--pool->n_cache];
     size_t i = (size_t) (frame - pool->frames) / FRAME_SIZE;
-    size_t headroom = HEADROOM + STAGGER * (i % N_STAGGERS);
     struct dp_packet *packet = &pool->packets.array[i].packet;
 
-    /* Wants the data's address, not the frame's. */
-    dp_packet_use_afxdp(packet, frame + headroom, FRAME_SIZE, headroom);
+    dp_packet_set_data(packet, frame + HEADROOM + STAGGER * (i % N_STAGGERS));
+    dp_packet_set_size(packet, 0);
+    dp_packet_reset_offsets(packet);
+    dp_packet_reset_cutlen(packet);
+    dp_packet_reset_offload(packet);
+    dp_packet_init_specific(packet);
+    packet->packet_type = htonl(PT_ETH);
     return packet;
 }
 
@@ -189,27 +200,14 @@ netvsc_pool_new_packet(struct netvsc_pool *pool, size_t size)
     return dp_packet_new_with_headroom(size, HEADROOM);
 }
 
-/* Frames of one pool that wait to be given back together. */
-struct netvsc_return {
-    struct umem_pool *umem;
-    void *frames[NETDEV_MAX_BURST];
-    int n;
-};
-
-static void
-netvsc_return_flush(struct netvsc_return *back)
-{
-    if (back->n) {
-        umem_elem_push_n(back->umem, back->n, back->frames);
-        back->n = 0;
-    }
-}
-
 void
 netvsc_packets_delete(struct dp_packet_batch *batch)
 {
-    struct netvsc_return back = {.n = 0};
+    /* Frames of one pool, given back together. */
+    void *frames[NETDEV_MAX_BURST];
+    struct umem_pool *owner = NULL;
     struct dp_packet *packet;
+    int n = 0;
 
     DP_PACKET_BATCH_FOR_EACH (i, packet, batch) {
         struct umem_pool *umem =
@@ -217,18 +215,23 @@ netvsc_packets_delete(struct dp_packet_batch *batch)
                 ? CONTAINER_OF(packet, struct dp_packet_afxdp, packet)->mpool
                 : NULL;
 
-        if (!umem) {
+        if (OVS_UNLIKELY(!umem)) {
             dp_packet_delete(packet);
             continue;
         }
-        if (umem != back.umem || back.n == NETDEV_MAX_BURST) {
-            netvsc_return_flush(&back);
-            back.umem = umem;
+        if (OVS_UNLIKELY(umem != owner || n == NETDEV_MAX_BURST)) {
+            if (n) {
+                umem_elem_push_n(owner, n, frames);
+                n = 0;
+            }
+            owner = umem;
         }
-        back.frames[back.n++] =
+        frames[n++] =
             (void *) ((uintptr_t) dp_packet_base(packet) & ~(FRAME_SIZE - 1));
     }
-    netvsc_return_flush(&back);
+    if (n) {
+        umem_elem_push_n(owner, n, frames);
+    }
     /* dp_packet_batch_init() or _reset(), depending on the version of OVS. */
     batch->count = 0;
     batch->trunc = false;

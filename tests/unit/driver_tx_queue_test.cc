@@ -274,7 +274,12 @@ TEST_F(TxQueueTest, FramesStayInOrderOverManyBursts)
 {
     TxQueue txq = make_queue();
     auto burst = frames(100, 100);
-    EXPECT_EQ(txq.send(views(burst)), 100u);
+    auto all = views(burst);
+    /* A burst for each call, and what is left. */
+    for (size_t at = 0; at < all.size(); at += kMaxBurst) {
+        size_t n = std::min<size_t>(all.size() - at, kMaxBurst);
+        EXPECT_EQ(txq.send(std::span(all).subspan(at)), n);
+    }
     size_t next = 0;
     for (const Sent &message : sent()) {
         size_t at = 0;
@@ -490,6 +495,20 @@ TEST_F(FewSections, UnsendableFramesBeforeTheLackAreTaken)
     EXPECT_EQ(txq.send(views({Bytes(3), make_frame(60), Bytes(3)})), 1u);
     EXPECT_EQ(tx_statistics(txq).tx_too_small, 1u);
     EXPECT_EQ(tx_statistics(txq).tx_no_section, 2u);
+}
+
+TEST_F(FewSections, UnsendableFramesCostNoSection)
+{
+    TxQueue txq = make_queue();
+    for (unsigned round = 0; round < 10; round++) {
+        EXPECT_EQ(txq.send(views({Bytes(3), make_frame(2000)})), 2u);
+    }
+    /* A section may have been opened for those behind the second frame. */
+    EXPECT_EQ(txq.send(views({make_frame(60), make_frame(60), Bytes(3)})), 3u);
+    EXPECT_EQ(sent().size(), 1u);
+    EXPECT_EQ(txq.send(views(frames(4, 60))), 4u);
+    EXPECT_EQ(sent().size(), 2u);
+    EXPECT_EQ(tx_statistics(txq).tx_no_section, 0u);
 }
 
 TEST_F(FewSections, ASectionIsReusedOnlyAfterItsCompletion)
