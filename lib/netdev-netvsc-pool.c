@@ -59,8 +59,9 @@ struct netvsc_pool {
     struct xpacket_pool packets;
     uint8_t *frames;
 
-    /* Taken out of `umem` a burst at a time, for one lock per burst. */
-    void *cache[NETDEV_MAX_BURST];
+    /* Taken out of `umem` a burst at a time, for one lock per burst: always
+     * enough for the next burst, unless `umem` is empty. */
+    void *cache[2 * NETDEV_MAX_BURST];
     int n_cache;
 
     /* One writer, any reader. */
@@ -144,17 +145,28 @@ netvsc_pool_sweep(void)
     return n_remain;
 }
 
-/* Fills the cache with as much as there is. */
-static bool
-netvsc_pool_refill(struct netvsc_pool *pool)
+/* Makes sure of `n` frames in the cache, a burst at the most; false if there
+ * are fewer. */
+static inline bool
+netvsc_pool_refill(struct netvsc_pool *pool, int n)
 {
-    if (!umem_elem_pop_n(&pool->umem, NETDEV_MAX_BURST, pool->cache)) {
-        pool->n_cache = NETDEV_MAX_BURST;
-    } else {
-        pool->cache[0] = umem_elem_pop(&pool->umem);
-        pool->n_cache = pool->cache[0] ? 1 : 0;
+    if (pool->n_cache >= n) {
+        return true;
     }
-    return pool->n_cache > 0;
+    if (!umem_elem_pop_n(&pool->umem, NETDEV_MAX_BURST,
+                         &pool->cache[pool->n_cache])) {
+        pool->n_cache += NETDEV_MAX_BURST;
+        return true;
+    }
+    while (pool->n_cache < n) {
+        void *frame = umem_elem_pop(&pool->umem);
+
+        if (!frame) {
+            return false;
+        }
+        pool->cache[pool->n_cache++] = frame;
+    }
+    return true;
 }
 
 /* An empty packet as dp_packet_use_afxdp() makes it, without the metadata,
@@ -191,13 +203,30 @@ netvsc_pool_new_packet(struct netvsc_pool *pool, size_t size)
     if (OVS_UNLIKELY(size > MAX_POOL_SIZE)) {
         COVERAGE_INC(netvsc_rx_big_frame);
         netvsc_count(&pool->n_big);
-    } else if (OVS_LIKELY(pool->n_cache || netvsc_pool_refill(pool))) {
+    } else if (OVS_LIKELY(netvsc_pool_refill(pool, 1))) {
         return netvsc_pool_take(pool);
     } else {
         COVERAGE_INC(netvsc_rx_pool_empty);
         netvsc_count(&pool->n_empty);
     }
     return dp_packet_new_with_headroom(size, HEADROOM);
+}
+
+void
+netvsc_pool_new_packets(struct netvsc_pool *pool,
+                        const struct netvsc_rx_frame *frames, unsigned int n,
+                        struct dp_packet_batch *batch)
+{
+    bool enough = netvsc_pool_refill(pool, n);
+
+    for (unsigned int i = 0; i < n; i++) {
+        size_t size = frames[i].size + VLAN_HEADER_LEN;
+
+        batch->packets[i] = OVS_LIKELY(enough && size <= MAX_POOL_SIZE)
+                                ? netvsc_pool_take(pool)
+                                : netvsc_pool_new_packet(pool, size);
+    }
+    batch->count = n;
 }
 
 void
@@ -282,6 +311,18 @@ netvsc_pool_new_packet(struct netvsc_pool *pool OVS_UNUSED, size_t size)
 }
 
 void
+netvsc_pool_new_packets(struct netvsc_pool *pool,
+                        const struct netvsc_rx_frame *frames, unsigned int n,
+                        struct dp_packet_batch *batch)
+{
+    for (unsigned int i = 0; i < n; i++) {
+        batch->packets[i] =
+            netvsc_pool_new_packet(pool, frames[i].size + VLAN_HEADER_LEN);
+    }
+    batch->count = n;
+}
+
+void
 netvsc_packets_delete(struct dp_packet_batch *batch)
 {
     dp_packet_delete_batch(batch, true);
@@ -294,15 +335,3 @@ netvsc_pool_format(const struct netvsc_pool *pool OVS_UNUSED, struct ds *s)
 }
 
 #endif
-
-void
-netvsc_pool_new_packets(struct netvsc_pool *pool,
-                        const struct netvsc_rx_frame *frames, unsigned int n,
-                        struct dp_packet_batch *batch)
-{
-    for (unsigned int i = 0; i < n; i++) {
-        batch->packets[i] =
-            netvsc_pool_new_packet(pool, frames[i].size + VLAN_HEADER_LEN);
-    }
-    batch->count = n;
-}
