@@ -54,12 +54,11 @@ Channel::out_broken() noexcept
 }
 
 void
-Channel::publish_consumed() noexcept
+Channel::send_owed_signal() noexcept
 {
-    if (in_.publish()) {
-        std::lock_guard lock(out_lock_);
-        signal_host();
-    }
+    std::lock_guard lock(out_lock_);
+    signal_owed_ = false;
+    signal_host();
 }
 
 } // namespace netvsc

@@ -13,7 +13,10 @@
 #include <mutex>
 #include <optional>
 #include <span>
+#include <type_traits>
+#include <utility>
 
+#include "driver/cache_line.h"
 #include "driver/counter.h"
 #include "driver/ring.h"
 #include "driver/sysfs.h"
@@ -128,7 +131,10 @@ public:
     /* Sends up to `n` packets in order as far as they fit beside `keep_free`
      * bytes, with one publication and at most one signal.  `make(i)` gives
      * the words of packet i, which goes out for certain then, and not before
-     * make() has returned.  Returns how many. */
+     * make() has returned.  Returns how many.
+     *
+     * Receive completions are the consumer's, and so is a signal that it
+     * still owes: it is the same signal. */
     template <typename Make>
     [[nodiscard]] unsigned
     send(unsigned n, uint32_t keep_free, Make make) noexcept
@@ -139,7 +145,11 @@ public:
         for (unsigned i = 0; i < n; i++) {
             out_.put(make(i));
         }
-        if (out_.publish()) {
+        bool wanted = out_.publish();
+        if constexpr (std::is_same_v<decltype(make(0)), CompletionPacket>) {
+            wanted |= std::exchange(signal_owed_, false);
+        }
+        if (wanted) {
             signal_host();
         }
         return n;
@@ -176,6 +186,9 @@ public:
     void
     end_consume() noexcept
     {
+        if (signal_owed_) [[unlikely]] {
+            send_owed_signal();
+        }
         consumed_by_other_.store(false, std::memory_order_release);
     }
     RingReader &
@@ -189,8 +202,13 @@ public:
         return in_;
     }
 
-    /* Publishes the read index and signals if the host waits for room. */
-    void publish_consumed() noexcept;
+    /* Publishes the read index.  If the host waits for the room it is
+     * signalled with the completions, or else by end_consume(). */
+    void
+    publish_consumed() noexcept
+    {
+        signal_owed_ |= in_.publish();
+    }
 
     /* Signals sent; any thread. */
     uint64_t
@@ -200,6 +218,7 @@ public:
     }
 
 private:
+    void send_owed_signal() noexcept;
     void
     signal_host() noexcept
     {
@@ -207,11 +226,14 @@ private:
         signal_.signal();
     }
 
-    alignas(64) std::mutex out_lock_;
+    /* The writers'. */
+    alignas(kCacheLine) std::mutex out_lock_;
     RingWriter out_;
     HostSignal signal_;
     Counter signals_; /* Under out_lock_. */
-    alignas(64) std::atomic<bool> consumed_by_other_{false};
+    /* The consumer's. */
+    alignas(kCacheLine) std::atomic<bool> consumed_by_other_{false};
+    bool signal_owed_ = false;
     RingReader in_;
 };
 

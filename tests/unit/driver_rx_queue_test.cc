@@ -233,8 +233,38 @@ TEST_F(RxQueueTest, SignalsTheHostThatWaitsForRoom)
     in.set(kPendingSendSz, in.size() - 100);
     send_frames(3);
     EXPECT_EQ(poll().size(), 3u);
-    /* Once for the completions, once for the room. */
-    EXPECT_EQ(channel.signals(), 2u);
+    /* For the completions and for the room. */
+    EXPECT_EQ(channel.signals(), 1u);
+}
+
+TEST_F(RxQueueTest, SignalsTheHostThatWaitsForRoomAlsoWithoutACompletion)
+{
+    in.set(kFeatureBits, 1);
+    in.set(kPendingSendSz, in.size() - 32);
+    in.write(inband_packet(nvsp_message({128, 0, 0})));
+    EXPECT_THAT(poll(), IsEmpty());
+    EXPECT_EQ(channel.signals(), 1u);
+    /* And once only. */
+    in.set(kPendingSendSz, 0);
+    out.set(kInterruptMask, 1);
+    EXPECT_THAT(poll(), IsEmpty());
+    send_frame(1);
+    EXPECT_EQ(poll().size(), 1u);
+    EXPECT_EQ(channel.signals(), 1u);
+}
+
+/* The host has read everything before each burst, does not mask, and waits
+ * for room: it wants all the signals that there are. */
+TEST_F(RxQueueTest, ABurstOfManyPacketsIsOneSignal)
+{
+    in.set(kFeatureBits, 1);
+    for (unsigned i = 1; i <= 100; i++) {
+        in.set(kPendingSendSz, in.size() - 100);
+        send_frames(kMaxBurst);
+        EXPECT_EQ(poll().size(), kMaxBurst);
+        EXPECT_EQ(channel.signals(), i);
+        EXPECT_EQ(completed().size(), kMaxBurst);
+    }
 }
 
 /* --- Completions ----------------------------------------------------------

@@ -706,6 +706,25 @@ TEST(HostSignalTest, WithoutAMonitorIdItAsksTheKernel)
     }
 }
 
+/* The host has read everything before each burst and does not mask. */
+TEST_F(TxQueueTest, ABurstOfManyMessagesIsOneSignal)
+{
+    limits.max_packets = 1;
+    TxQueue txq = make_queue();
+    auto burst = frames(kMaxBurst, 60);
+    for (unsigned i = 1; i <= 100; i++) {
+        EXPECT_EQ(txq.send(views(burst)), kMaxBurst);
+        EXPECT_EQ(channel.signals(), i);
+        auto messages = sent();
+        EXPECT_EQ(messages.size(), kMaxBurst);
+        for (const Sent &message : messages) {
+            complete(message.id);
+        }
+        EXPECT_TRUE(poll().empty());
+        EXPECT_EQ(channel.signals(), i);
+    }
+}
+
 TEST_F(TxQueueTest, TheHostIsSignalledOnlyWhenItMaySleep)
 {
     TxQueue txq = make_queue();
