@@ -9,6 +9,7 @@
 #include <array>
 #include <span>
 
+#include "driver/cache_line.h"
 #include "driver/channel.h"
 #include "driver/control_mailbox.h"
 #include "driver/ethernet.h"
@@ -24,7 +25,7 @@ namespace netvsc {
 /* Frames of one poll(): OVS's burst. */
 inline constexpr unsigned kMaxBurst = 32;
 
-class RxQueue {
+class alignas(kCacheLine) RxQueue {
 public:
     RxQueue(Channel *channel, ControlMailbox *mailbox, SessionFault *fault,
             uint16_t generation);

@@ -7,16 +7,13 @@ namespace netvsc {
 SendSections::SendSections(std::span<uint8_t> buffer, uint32_t section_size)
     : buffer_(buffer), section_size_(section_size),
       count_(static_cast<uint32_t>(buffer.size() / section_size)),
-      with_host_(std::make_unique<std::atomic<bool>[]>(count_)),
-      owner_(count_, 0)
+      with_host_(count_), owner_(count_)
 {
     partition(1);
 }
 
 SendSections::Share::Share(uint32_t most)
-    : mask_(std::bit_ceil(most) - 1),
-      free_(std::make_unique<uint32_t[]>(most)),
-      returned_(std::make_unique<uint32_t[]>(mask_ + 1))
+    : mask_(std::bit_ceil(most) - 1), free_(most), returned_(size_t{mask_} + 1)
 {
 }
 

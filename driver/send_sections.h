@@ -12,7 +12,6 @@
 #include <memory>
 #include <optional>
 #include <span>
-#include <vector>
 
 #include "driver/cache_line.h"
 
@@ -21,7 +20,7 @@ namespace netvsc {
 /* Section 0 carries the control messages, one at a time. */
 inline constexpr uint32_t kControlSection = 0;
 
-class SendSections {
+class alignas(kCacheLine) SendSections {
 public:
     /* `buffer`: the mapped send buffer; `section_size`: as announced. */
     SendSections(std::span<uint8_t> buffer, uint32_t section_size);
@@ -93,9 +92,9 @@ public:
         }
 
         const uint32_t mask_; /* Of `returned_`'s size, a power of two. */
-        const std::unique_ptr<uint32_t[]> free_;     /* A stack. */
-        const std::unique_ptr<uint32_t[]> returned_; /* A ring. */
-        alignas(kCacheLine) uint32_t n_free_ = 0;    /* The queue's. */
+        LineVector<uint32_t> free_;               /* A stack, the queue's. */
+        LineVector<uint32_t> returned_;           /* A ring, the reader's. */
+        alignas(kCacheLine) uint32_t n_free_ = 0; /* The queue's. */
         uint32_t head_ = 0;
         alignas(kCacheLine) std::atomic<uint32_t> tail_{0}; /* The reader's. */
     };
@@ -157,9 +156,9 @@ private:
     std::span<uint8_t> buffer_;
     uint32_t section_size_;
     uint32_t count_;
-    std::unique_ptr<std::atomic<bool>[]> with_host_;
-    std::vector<uint32_t> owner_;
-    std::vector<std::unique_ptr<Share>> shares_;
+    LineVector<std::atomic<bool>> with_host_;
+    LineVector<uint32_t> owner_;
+    LineVector<std::unique_ptr<Share>> shares_;
 };
 
 } // namespace netvsc

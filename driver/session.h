@@ -5,8 +5,8 @@
 #include <chrono>
 #include <memory>
 #include <mutex>
-#include <vector>
 
+#include "driver/cache_line.h"
 #include "driver/channel.h"
 #include "driver/control_channel.h"
 #include "driver/control_mailbox.h"
@@ -125,11 +125,12 @@ private:
     RxQueue rxq_;
     ControlChannel control_;
     Negotiated negotiated_;
-    std::unique_ptr<SendSections> sections_;
-    std::vector<std::unique_ptr<TxQueue>> txqs_;
+    /* Read for each burst. */
+    alignas(kCacheLine) std::unique_ptr<SendSections> sections_;
+    LineVector<std::unique_ptr<TxQueue>> txqs_;
 
     /* Transmit queues come and go; what they counted stays. */
-    mutable std::mutex statistics_lock_;
+    alignas(kCacheLine) mutable std::mutex statistics_lock_;
     Statistics past_txqs_;
 };
 

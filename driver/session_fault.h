@@ -4,13 +4,14 @@
 
 #include <atomic>
 
+#include "driver/cache_line.h"
 #include "driver/uio.h"
 
 namespace netvsc {
 
 /* After raise() the queues do nothing any more, and the control thread takes
  * the port down with the reason. */
-class SessionFault {
+class alignas(kCacheLine) SessionFault {
 public:
     explicit SessionFault(Uio *uio) : uio_(uio) {}
 

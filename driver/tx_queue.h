@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 
+#include "driver/cache_line.h"
 #include "driver/channel.h"
 #include "driver/ethernet.h"
 #include "driver/frame.h"
@@ -25,7 +26,7 @@ struct TxLimits {
     uint32_t alignment = 1;   /* Of each message but the first. */
 };
 
-class TxQueue {
+class alignas(kCacheLine) TxQueue {
 public:
     /* `index`: which share of `sections` is this queue's.  `completions`:
      * the receive queue of the same channel, where they arrive. */

@@ -48,6 +48,7 @@ COVERAGE_DEFINE(netvsc_tx_contended);
 struct netvsc_txq_lock {
     PADDED_MEMBERS(CACHE_LINE_SIZE, struct ovs_mutex mutex;);
 };
+BUILD_ASSERT_DECL(sizeof(struct netvsc_txq_lock) % CACHE_LINE_SIZE == 0);
 
 struct netdev_netvsc {
     struct netdev up;
@@ -169,6 +170,14 @@ netdev_netvsc_wait(const struct netdev_class *class OVS_UNUSED)
 /* --- Life -----------------------------------------------------------------
  */
 
+/* What PMD threads read for each burst shares no cache line with whatever
+ * comes next on the heap.  free_cacheline() frees it. */
+static void *
+netvsc_zalloc_lines(size_t size)
+{
+    return xzalloc_cacheline(ROUND_UP(size, CACHE_LINE_SIZE));
+}
+
 static void
 netvsc_set_n_txq_locks(struct netdev_netvsc *dev, int n)
 {
@@ -199,7 +208,7 @@ netvsc_set_n_pools(struct netdev_netvsc *dev, int n)
 static struct netdev *
 netdev_netvsc_alloc(void)
 {
-    struct netdev_netvsc *dev = xzalloc(sizeof *dev);
+    struct netdev_netvsc *dev = netvsc_zalloc_lines(sizeof *dev);
 
     return &dev->up;
 }
@@ -231,7 +240,7 @@ netdev_netvsc_destruct(struct netdev *netdev)
 static void
 netdev_netvsc_dealloc(struct netdev *netdev)
 {
-    free(netdev_netvsc_cast(netdev));
+    free_cacheline(netdev_netvsc_cast(netdev));
 }
 
 /* --- Configuration --------------------------------------------------------
@@ -335,7 +344,7 @@ netdev_netvsc_update_flags(struct netdev *netdev, enum netdev_flags off,
 static struct netdev_rxq *
 netdev_netvsc_rxq_alloc(void)
 {
-    struct netdev_rxq_netvsc *rxq = xzalloc(sizeof *rxq);
+    struct netdev_rxq_netvsc *rxq = netvsc_zalloc_lines(sizeof *rxq);
 
     return &rxq->up;
 }
@@ -364,7 +373,7 @@ netdev_netvsc_rxq_destruct(struct netdev_rxq *rxq)
 static void
 netdev_netvsc_rxq_dealloc(struct netdev_rxq *rxq)
 {
-    free(netdev_rxq_netvsc_cast(rxq));
+    free_cacheline(netdev_rxq_netvsc_cast(rxq));
 }
 
 static int

@@ -76,7 +76,9 @@ static struct ovs_list
 struct netvsc_pool *
 netvsc_pool_create(void)
 {
-    struct netvsc_pool *pool = xzalloc(sizeof *pool);
+    /* Whole cache lines: the next pool may be another thread's. */
+    struct netvsc_pool *pool =
+        xzalloc_cacheline(ROUND_UP(sizeof *pool, CACHE_LINE_SIZE));
 
     /* Not from the heap, which would keep holes of this size. */
     pool->frames = mmap(NULL, N_FRAMES * FRAME_SIZE, PROT_READ | PROT_WRITE,
@@ -137,7 +139,7 @@ netvsc_pool_sweep(void)
             umem_pool_cleanup(&pool->umem);
             xpacket_pool_cleanup(&pool->packets);
             munmap(pool->frames, N_FRAMES * FRAME_SIZE);
-            free(pool);
+            free_cacheline(pool);
         }
     }
     n_remain = ovs_list_size(&retired);

@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "driver/cache_line.h"
 #include "driver/device.h"
 #include "driver/rx_queue.h"
 #include "lib/device_watch.h"
@@ -116,20 +117,22 @@ private:
     std::shared_ptr<Device> device_; /* Claimed. */
     /* Claimed by new options, in force after reconfigure(). */
     std::shared_ptr<Device> next_device_;
-    /* Changes only while no thread is in the data path, which therefore
-     * reads it without the lock. */
-    std::shared_ptr<Session> session_;
     unsigned n_txq_ = 1;
 
+    /* Read for each burst.  The session changes only while no thread is in
+     * the data path, which therefore reads it without the lock. */
+    alignas(kCacheLine) std::shared_ptr<Session> session_;
     std::atomic<unsigned> flags_{NETVSC_UP | NETVSC_PROMISC};
-    std::atomic<bool> session_moved_{false};
+
+    /* Looked at and cleared by each pass of the main loop. */
+    alignas(kCacheLine) std::atomic<bool> session_moved_{false};
     std::atomic<bool> status_moved_{false};
     std::atomic<unsigned> open_rxqs_{0};
     /* Main thread. */
     DeviceStatus last_;               /* What run() saw last. */
     long long repeat_at_ = LLONG_MAX; /* When OVS is told once more. */
 
-    struct {
+    struct alignas(kCacheLine) {
         std::atomic<uint64_t> not_taken{0}, no_session{0}, down{0},
             not_ethernet{0};
     } drops_;

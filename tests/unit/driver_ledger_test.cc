@@ -4,9 +4,11 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 
+#include "driver/cache_line.h"
 #include "driver/guid.h"
 #include "driver/send_sections.h"
 #include "driver/size_bins.h"
@@ -226,6 +228,28 @@ TEST_F(SendSectionsTest, ManyRoundsLoseNothing)
     }
     EXPECT_EQ(sections.in_use(), 4u);
     EXPECT_EQ(take_all(0).size(), 5u);
+}
+
+/* --- Cache lines ----------------------------------------------------------
+ */
+
+TEST(LineVectorTest, SharesNoLineWithItsNeighbours)
+{
+    std::vector<LineVector<uint32_t>> arrays;
+    for (size_t n : {1, 3, 16, 17, 2730}) {
+        arrays.emplace_back(n);
+    }
+    std::set<uintptr_t> lines;
+    size_t wanted = 0;
+    for (const auto &array : arrays) {
+        auto at = reinterpret_cast<uintptr_t>(array.data());
+        EXPECT_EQ(at % kCacheLine, 0u);
+        for (size_t i = 0; i < array.size() * 4; i += kCacheLine) {
+            lines.insert(at + i);
+            wanted++;
+        }
+    }
+    EXPECT_EQ(lines.size(), wanted);
 }
 
 /* --- Transaction ids ------------------------------------------------------

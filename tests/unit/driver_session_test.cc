@@ -2,6 +2,7 @@
  * D.9). */
 
 #include <array>
+#include <set>
 
 #include <errno.h>
 
@@ -17,6 +18,33 @@ using namespace test;
 using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
+
+/* --- Cache lines ----------------------------------------------------------
+ */
+
+/* Each is another thread's, and all write to theirs for each burst. */
+TEST(QueueLinesTest, QueuesShareNoLine)
+{
+    Attach attach;
+    ASSERT_TRUE(attach.run()) << attach.error.message;
+    attach.session->set_txqs(8);
+    ASSERT_EQ(attach.session->n_txq(), 8u);
+    std::set<uintptr_t> lines;
+    size_t wanted = 0;
+    auto add = [&](const auto &queue) {
+        auto at = reinterpret_cast<uintptr_t>(&queue);
+        auto end = at + sizeof queue;
+        for (at -= at % kCacheLine; at < end; at += kCacheLine) {
+            lines.insert(at);
+            wanted++;
+        }
+    };
+    add(attach.session->rxq(0));
+    for (unsigned i = 0; i < 8; i++) {
+        add(attach.session->txq(i));
+    }
+    EXPECT_EQ(lines.size(), wanted);
+}
 
 /* --- Filter and detach (D.9) ----------------------------------------------
  */
