@@ -2,16 +2,19 @@
  * what `tests/bench/instructions` counts under callgrind.
  *
  * usage: instructions-probe rx|mix|tx BURSTS FRAME-BYTES PER-PACKET
+ *                           [TIMES [QUEUES]]
  *
  * The far end is played on the same thread between the counted calls, which
  * are those of counted_receive() and counted_send() and nothing else.
  * PER-PACKET: ranges in a transfer-pages packet, or frames that the host
- * takes in one message. */
+ * takes in one message.  TIMES: how many times as large rings and buffers are
+ * as by default.  QUEUES: transmit queues, which take turns. */
 
 #include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -33,6 +36,8 @@ constexpr uint32_t kSuballocSize = 2048;
 constexpr uint32_t kSectionSize = 6144;
 /* Sub-allocations used in turn, as few as a host that reuses them hot. */
 constexpr uint32_t kSuballocs = 256;
+constexpr uint32_t kSections = 256;
+constexpr uint32_t kRingData = 1 << 20;
 constexpr uint16_t kGeneration = 1;
 
 [[noreturn]] void
@@ -71,10 +76,10 @@ three_element_frame(uint32_t size)
 }
 
 struct Rig {
-    Rig()
-        : uio({.rings = 2 * (4096 + (1u << 20)),
-               .receive = kSuballocs * kSuballocSize,
-               .send = 256 * kSectionSize}),
+    explicit Rig(uint32_t times)
+        : uio({.rings = 2 * (4096 + size_t{times} * kRingData),
+               .receive = size_t{times} * kSuballocs * kSuballocSize,
+               .send = size_t{times} * kSections * kSectionSize}),
           fault(&uio), mailbox(&uio),
           channel(uio.map(wire::kUioMapRings), HostSignal(&uio, 15, 35)),
           sections(uio.map(wire::kUioMapSendBuffer), kSectionSize),
@@ -118,14 +123,16 @@ counted_send(TxQueue *txq, RxQueue *rxq,
 
 /* With `mixed`, every other frame has no elements. */
 void
-receive(unsigned bursts, uint32_t size, uint32_t ranges, bool mixed)
+receive(unsigned bursts, uint32_t size, uint32_t ranges, bool mixed,
+        uint32_t times)
 {
-    Rig rig;
+    const uint32_t suballocs = times * kSuballocs;
+    Rig rig(times);
     const Bytes messages[] = {three_element_frame(size),
                               mixed ? rndis_frame(make_frame(size))
                                     : three_element_frame(size)};
     auto buffer = rig.uio.map(wire::kUioMapReceiveBuffer);
-    for (uint32_t i = 0; i < kSuballocs; i++) {
+    for (uint32_t i = 0; i < suballocs; i++) {
         std::copy(messages[i % 2].begin(), messages[i % 2].end(),
                   buffer.begin() + i * kSuballocSize);
     }
@@ -134,7 +141,7 @@ receive(unsigned bursts, uint32_t size, uint32_t ranges, bool mixed)
         for (uint32_t put = 0; put < kMaxBurst; put += ranges) {
             std::vector<Range> list;
             for (uint32_t j = 0; j < ranges; j++) {
-                uint32_t i = next++ % kSuballocs;
+                uint32_t i = next++ % suballocs;
                 list.push_back({static_cast<uint32_t>(messages[i % 2].size()),
                                 i * kSuballocSize});
             }
@@ -154,23 +161,29 @@ receive(unsigned bursts, uint32_t size, uint32_t ranges, bool mixed)
 }
 
 void
-send(unsigned bursts, uint32_t size, uint32_t per_packet)
+send(unsigned bursts, uint32_t size, uint32_t per_packet, uint32_t times,
+     unsigned queues)
 {
-    Rig rig;
-    rig.sections.partition(1);
+    Rig rig(times);
+    rig.sections.partition(queues);
     TxLimits limits;
     limits.max_frame = 1514;
     limits.max_message = kSectionSize;
     limits.max_packets = per_packet;
     limits.alignment = 8;
-    TxQueue txq(0, &rig.channel, &rig.sections, &rig.rxq, &rig.fault,
-                kGeneration, limits);
+    std::vector<std::unique_ptr<TxQueue>> txqs;
+    for (unsigned i = 0; i < queues; i++) {
+        txqs.push_back(
+            std::make_unique<TxQueue>(i, &rig.channel, &rig.sections, &rig.rxq,
+                                      &rig.fault, kGeneration, limits));
+    }
     Bytes frame(size, 0x5a);
     std::array<netvsc_tx_frame, kMaxBurst> frames;
     frames.fill({frame.data(), size});
     for (unsigned i = 0; i < bursts; i++) {
         std::array<netvsc_rx_frame, kMaxBurst> none;
-        if (counted_send(&txq, &rig.rxq, frames, none) != kMaxBurst) {
+        TxQueue *txq = txqs[i % queues].get();
+        if (counted_send(txq, &rig.rxq, frames, none) != kMaxBurst) {
             die("a burst was not sent");
         }
         auto packets = rig.out.read_all();
@@ -190,17 +203,20 @@ send(unsigned bursts, uint32_t size, uint32_t per_packet)
 int
 main(int argc, char **argv)
 {
-    if (argc != 5) {
-        netvsc::die("wants rx|mix|tx BURSTS FRAME-BYTES PER-PACKET");
+    if (argc < 5 || argc > 7) {
+        netvsc::die("wants rx|mix|tx BURSTS FRAME-BYTES PER-PACKET "
+                    "[TIMES [QUEUES]]");
     }
     auto number = [&](int i) {
         return static_cast<uint32_t>(std::strtoul(argv[i], nullptr, 10));
     };
+    uint32_t times = argc > 5 ? number(5) : 1;
+    unsigned queues = argc > 6 ? number(6) : 1;
     std::string mode = argv[1];
     if (mode == "rx" || mode == "mix") {
-        netvsc::receive(number(2), number(3), number(4), mode == "mix");
+        netvsc::receive(number(2), number(3), number(4), mode == "mix", times);
     } else if (mode == "tx") {
-        netvsc::send(number(2), number(3), number(4));
+        netvsc::send(number(2), number(3), number(4), times, queues);
     } else {
         netvsc::die("knows rx, mix and tx");
     }
