@@ -25,7 +25,7 @@ tests/netvsc-testsuite: tests/package.m4 $(srcdir)/tests/netvsc-testsuite.at \
 		$(srcdir)/tests/netvsc-testsuite.at
 endif
 clean-local:
-	rm -rf tests/autotests.dir tests/log demo autom4te.cache
+	rm -rf tests/autotests.dir tests/log demo steady autom4te.cache
 
 # Everything that the suites run, without running it.
 .PHONY: check-programs
@@ -44,7 +44,7 @@ check-local: check-programs
 
 CHECK_GROUPS = check-quick check-unit check-wire check-autotests check-peer \
 	check-asan check-tsan check-builds check-instructions check-runner \
-	check-mutants check-restart check-kernel
+	check-mutants check-restart check-steady check-kernel
 .PHONY: $(CHECK_GROUPS)
 $(CHECK_GROUPS): check-programs
 	@$(RUN_TESTS) --group=$(@:check-%=%)
