@@ -10,6 +10,7 @@
 #include "driver/session.h"
 #include "driver/sysfs.h"
 #include "tests/bench/floor.h"
+#include "tests/bench/netvsc_packets.h"
 #include "wire/oid.h"
 
 namespace netvsc::bench {
@@ -31,7 +32,7 @@ value_of(Result<T> result)
     return std::move(*result);
 }
 
-class FloorContender final : public Contender {
+class FloorContender : public Contender {
 public:
     explicit FloorContender(const std::string &guid)
         : info_(value_of(check_device(*Guid::parse(guid)))),
@@ -120,16 +121,75 @@ private:
     std::shared_ptr<Session> session_;
     std::vector<uint8_t> memory_;
     Floor floor_;
+
+protected:
     std::array<FloorPacket, kBurst> received_{};
     std::array<netvsc_tx_frame, kBurst> sent_{};
     unsigned n_prepared_ = 0;
 };
 
+/* The same frames in packets of Open vSwitch. */
+class FloorWithPackets final : public FloorContender {
+public:
+    explicit FloorWithPackets(const std::string &guid)
+        : FloorContender(guid), pool_(bench_pool_create())
+    {
+    }
+    ~FloorWithPackets() override { bench_pool_destroy(pool_); }
+
+    unsigned
+    receive() override
+    {
+        std::array<uint8_t *, kBurst> data;
+        bench_take_packets(pool_, data.data());
+        for (unsigned i = 0; i < kBurst; i++) {
+            received_[i].data = data[i];
+        }
+        unsigned n = FloorContender::receive();
+        std::array<netvsc_rx_frame, kBurst> frames;
+        for (unsigned i = 0; i < n; i++) {
+            frames[i].size = received_[i].size;
+            frames[i].rss_hash = received_[i].rss_hash;
+        }
+        bench_delete_packets(frames.data(), n);
+        return n;
+    }
+    unsigned
+    receive(const ShowFrame &show) override
+    {
+        unsigned n = receive();
+        for (const FloorPacket &packet : std::span(received_).first(n)) {
+            show({packet.data, packet.size}); /* Deleted, not overwritten. */
+        }
+        return n;
+    }
+    void
+    prepare(std::span<const netvsc_tx_frame> frames) override
+    {
+        bench_prepare(pool_, frames.data(),
+                      static_cast<unsigned>(frames.size()));
+    }
+    unsigned
+    send() override
+    {
+        n_prepared_ = bench_prepared(sent_.data());
+        FloorContender::send();
+        bench_delete_prepared();
+        return n_prepared_;
+    }
+
+private:
+    netvsc_pool *pool_;
+};
+
 } // namespace
 
 std::unique_ptr<Contender>
-make_floor(const std::string &guid)
+make_floor(const std::string &guid, bool packets)
 {
+    if (packets) {
+        return std::make_unique<FloorWithPackets>(guid);
+    }
     return std::make_unique<FloorContender>(guid);
 }
 

@@ -10,7 +10,10 @@
 
 namespace netvsc::bench {
 
-/* Throws std::runtime_error. */
-[[nodiscard]] std::unique_ptr<Contender> make_floor(const std::string &guid);
+/* With `packets`, frames are in packets of Open vSwitch, which are taken from
+ * the pool of ours, given size and hash, and deleted.  Throws
+ * std::runtime_error. */
+[[nodiscard]] std::unique_ptr<Contender> make_floor(const std::string &guid,
+                                                    bool packets);
 
 } // namespace netvsc::bench

@@ -81,7 +81,8 @@ COUNTED = {
     "tx 64 B, aggregation 1": transmit(64, 1),
 }
 COUNTED_BURSTS = 100
-CONTENDERS = ["netvsc", "dpdk", "floor"]
+FLOORS = ["floor", "floor+packets"]
+CONTENDERS = ["netvsc", "dpdk", *FLOORS]
 
 # Far more than anything here takes on a busy machine.
 TIMEOUT = 300
@@ -122,7 +123,7 @@ def run(words):
 
 def measure_case(bench, root, name, case):
     settings = dpdk_settings(case)
-    contenders = ["netvsc", *map(contender, settings), "floor"]
+    contenders = ["netvsc", *map(contender, settings), *FLOORS]
     words = command(bench, root, case, contenders, rounds=bench.rounds,
                     bursts=QUICK_BURSTS if bench.quick else BURSTS)
     if bench.huge_pages:

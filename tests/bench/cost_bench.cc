@@ -221,11 +221,14 @@ private:
             add_nic(entry);
             if (entry.name == "netvsc") {
                 entry.contender = make_netvsc(entry.guid);
-            } else if (entry.name == "floor") {
-                entry.contender = make_floor(entry.guid);
+            } else if (entry.name == "floor" ||
+                       entry.name == "floor+packets") {
+                entry.contender =
+                    make_floor(entry.guid, entry.name != "floor");
             } else {
                 fail("there is no contender \"" + entry.name +
-                     "\": give netvsc, floor, or dpdk, which can have "
+                     "\": give netvsc, floor, floor+packets, or dpdk, which "
+                     "can have "
                      "arguments for its driver: dpdk:tx_copybreak=2048.");
             }
         }
@@ -467,8 +470,9 @@ main(int argc, char **argv)
                    "Where to measure; by default the last there is");
     app.add_flag("--huge-pages", options.huge_pages,
                  "Memory for DPDK comes from reserved huge pages");
-    app.add_option("--contender", options.contenders,
-                   "netvsc, floor, dpdk or dpdk:ARGUMENT=VALUE,...");
+    app.add_option(
+        "--contender", options.contenders,
+        "netvsc, floor, floor+packets, dpdk or dpdk:ARGUMENT=VALUE,...");
     CLI11_PARSE(app, argc, argv);
     try {
         host::open_log(options.root + ".log");
