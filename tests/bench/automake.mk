@@ -14,6 +14,7 @@ EXTRA_DIST += \
 	tests/bench/cost.py \
 	tests/bench/counting.py \
 	tests/bench/figures.py \
+	tests/bench/goodput.py \
 	tests/bench/instructions \
 	tests/bench/report.py \
 	tests/bench/run \
@@ -39,24 +40,27 @@ bench: bench-programs
 bench-quick: bench-programs
 	@$(RUN_BENCH) --quick $(BENCH_FLAGS)
 
-# What a burst costs, side by side with DPDK.  Ours is measured as OVS calls
-# it, so it takes OVS's packets.
-COST_BENCH_SOURCES = \
+# Ours beside DPDK: what a burst costs, and a guest that polls.  Ours is
+# measured as OVS calls it, so it takes OVS's packets.
+CONTENDER_SOURCES = \
 	tests/bench/contender.h \
-	tests/bench/contender_floor.cc \
-	tests/bench/contender_floor.h \
 	tests/bench/contender_netvsc.cc \
 	tests/bench/contender_netvsc.h \
+	tests/bench/netvsc_packets.c \
+	tests/bench/netvsc_packets.h
+COST_BENCH_SOURCES = \
+	tests/bench/contender_floor.cc \
+	tests/bench/contender_floor.h \
 	tests/bench/cost_bench.cc \
 	tests/bench/cycles.h \
 	tests/bench/floor.cc \
-	tests/bench/floor.h \
-	tests/bench/netvsc_packets.c \
-	tests/bench/netvsc_packets.h
+	tests/bench/floor.h
 EXTRA_DIST += \
+	$(CONTENDER_SOURCES) \
 	$(COST_BENCH_SOURCES) \
 	tests/bench/contender_dpdk.cc \
-	tests/bench/contender_dpdk.h
+	tests/bench/contender_dpdk.h \
+	tests/bench/poller.cc
 if WITH_OVS
 if WITH_DPDK
 # DPDK's headers want machine flags, which are for this file alone.
@@ -67,13 +71,16 @@ tests_bench_libcontenderdpdk_la_SOURCES = \
 	tests/bench/contender_dpdk.h
 tests_bench_libcontenderdpdk_la_CPPFLAGS = $(AM_CPPFLAGS) $(DPDK_CPPFLAGS)
 tests_bench_libcontenderdpdk_la_CXXFLAGS = $(AM_CXXFLAGS) $(DPDK_CXXFLAGS)
-EXTRA_PROGRAMS = tests/bench/cost_bench
-BENCH_TARGETS += tests/bench/cost_bench
+EXTRA_PROGRAMS = tests/bench/cost_bench tests/bench/poller
+BENCH_TARGETS += $(EXTRA_PROGRAMS)
+CLEANFILES += $(EXTRA_PROGRAMS) tests/bench/libcontenderdpdk.la
+
 tests_bench_cost_bench_SOURCES = \
 	lib/netdev-netvsc-packets.c \
 	lib/netdev-netvsc-packets.h \
 	lib/netdev-netvsc-pool.c \
 	lib/netdev-netvsc-pool.h \
+	$(CONTENDER_SOURCES) \
 	$(COST_BENCH_SOURCES) \
 	tests/peer/uio_shim.cc
 tests_bench_cost_bench_CPPFLAGS = $(AM_CPPFLAGS) $(OVS_CPPFLAGS)
@@ -87,6 +94,18 @@ tests_bench_cost_bench_LDADD = \
 	host/libnetvschost.la \
 	$(OVS_BUILD)/lib/libopenvswitch.la \
 	-lrte_ethdev -lrte_mbuf -lrte_mempool -lrte_ring -lrte_eal -ldl
-CLEANFILES += tests/bench/cost_bench tests/bench/libcontenderdpdk.la
+
+tests_bench_poller_SOURCES = \
+	lib/netdev-netvsc-packets.c \
+	lib/netdev-netvsc-packets.h \
+	lib/netdev-netvsc-pool.c \
+	lib/netdev-netvsc-pool.h \
+	$(CONTENDER_SOURCES) \
+	tests/bench/poller.cc \
+	tests/peer/uio_shim.cc
+tests_bench_poller_CPPFLAGS = $(tests_bench_cost_bench_CPPFLAGS)
+tests_bench_poller_CFLAGS = $(tests_bench_cost_bench_CFLAGS)
+tests_bench_poller_LDFLAGS = $(tests_bench_cost_bench_LDFLAGS)
+tests_bench_poller_LDADD = $(tests_bench_cost_bench_LDADD)
 endif
 endif

@@ -49,4 +49,21 @@ public:
     [[nodiscard]] virtual unsigned send() = 0;
 };
 
+/* One that can run by itself, against a host on another core. */
+class PollingContender : public Contender {
+public:
+    /* Receives a burst and sends the packets on as they are.  Those that are
+     * not taken are dropped, as a switch does.  Returns how many came. */
+    [[nodiscard]] virtual unsigned forward() = 0;
+
+    /* What the driver counts: frames that it took from the host and dropped
+     * before anybody could receive them, and frames sent. */
+    struct Books {
+        uint64_t missed;
+        uint64_t sent;
+    };
+    /* Any thread. */
+    [[nodiscard]] virtual Books books() const = 0;
+};
+
 } // namespace netvsc::bench

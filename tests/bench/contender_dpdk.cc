@@ -56,7 +56,7 @@ show_vmbus(const std::string &root)
     }
 }
 
-class Port final : public Contender {
+class Port final : public PollingContender {
 public:
     Port(uint16_t port, rte_mempool *pool) : port_(port), pool_(pool)
     {
@@ -139,6 +139,25 @@ public:
         return sent;
     }
 
+    unsigned
+    forward() override
+    {
+        std::array<rte_mbuf *, kBurst> packets;
+        unsigned n = rte_eth_rx_burst(port_, 0, packets.data(), kBurst);
+        unsigned sent = n ? rte_eth_tx_burst(port_, 0, packets.data(),
+                                             static_cast<uint16_t>(n))
+                          : 0;
+        rte_pktmbuf_free_bulk(packets.data() + sent, n - sent);
+        return n;
+    }
+    Books
+    books() const override
+    {
+        rte_eth_stats stats;
+        check(rte_eth_stats_get(port_, &stats), "read the counters of");
+        return {stats.imissed + stats.rx_nombuf, stats.opackets};
+    }
+
 private:
     static void
     check(int result, const char *what)
@@ -207,7 +226,7 @@ Dpdk::~Dpdk()
     rte_eal_cleanup();
 }
 
-std::unique_ptr<Contender>
+std::unique_ptr<PollingContender>
 Dpdk::make(const std::string &guid)
 {
     uint16_t port;

@@ -33,7 +33,8 @@ public:
     Dpdk &operator=(const Dpdk &) = delete;
 
     /* Starts the port of this NIC. */
-    [[nodiscard]] std::unique_ptr<Contender> make(const std::string &guid);
+    [[nodiscard]] std::unique_ptr<PollingContender>
+    make(const std::string &guid);
 };
 
 } // namespace netvsc::bench

@@ -27,7 +27,7 @@ const netvsc_glue kGlue = {
     .log = [](netvsc_log_level, const char *, const char *) {},
 };
 
-class Netvsc final : public Contender {
+class Netvsc final : public PollingContender {
 public:
     explicit Netvsc(const std::string &guid)
     {
@@ -79,6 +79,19 @@ public:
         return bench_send(port_, queue_, pool_) ? 0 : prepared_;
     }
 
+    unsigned
+    forward() override
+    {
+        return bench_forward(port_, queue_, pool_);
+    }
+    Books
+    books() const override
+    {
+        netvsc_port_stats stats;
+        netvsc_port_get_stats(port_, &stats);
+        return {stats.rx_dropped, stats.tx_packets};
+    }
+
 private:
     /* Main thread of a switch, until traffic is let in. */
     void
@@ -113,7 +126,7 @@ private:
 
 } // namespace
 
-std::unique_ptr<Contender>
+std::unique_ptr<PollingContender>
 make_netvsc(const std::string &guid)
 {
     return std::make_unique<Netvsc>(guid);

@@ -11,6 +11,7 @@ namespace netvsc::bench {
 
 /* Attaches to the NIC; throws std::runtime_error with the driver's sentence
  * when that takes too long. */
-[[nodiscard]] std::unique_ptr<Contender> make_netvsc(const std::string &guid);
+[[nodiscard]] std::unique_ptr<PollingContender>
+make_netvsc(const std::string &guid);
 
 } // namespace netvsc::bench

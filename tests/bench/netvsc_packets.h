@@ -46,6 +46,11 @@ void bench_prepare(struct netvsc_pool *, const struct netvsc_tx_frame *,
 int bench_send(struct netvsc_port *, struct netvsc_rx_queue *,
                struct netvsc_pool *);
 
+/* Receives a burst, sends its packets and deletes them, as a datapath with one
+ * port does.  Returns how many came. */
+unsigned bench_forward(struct netvsc_port *, struct netvsc_rx_queue *,
+                       struct netvsc_pool *);
+
 #ifdef __cplusplus
 }
 #endif

@@ -23,6 +23,12 @@ GOALS = {
     "cost_tx_1500_vs_dpdk": 1,
     "cost_rx_64_vs_floor": 1.3,
     "cost_tx_64_vs_floor": 1.3,
+    "goodput_rx_64_r1_vs_dpdk": 3,
+    "goodput_rx_64_r32_vs_dpdk": 2,
+    "goodput_fwd_64_vs_dpdk": 2,
+    "goodput_rx_64_r1_overload_vs_peak": 0.9,
+    "goodput_rx_64_r32_overload_vs_peak": 0.9,
+    "goodput_fwd_64_overload_vs_peak": 0.9,
     "ovs_p2p_64_vs_dpdk": 1.3,
     "ovs_p2p_64_overload_vs_dpdk": 3,
     "ovs_p2p_64_vs_afxdp": 2,
@@ -128,6 +134,7 @@ OURS_TOO = "#5fa8d3"
 ANOTHER = "#d3a29a"
 TITLES = {
     "cost": "Cost: one thread",
+    "goodput": "Goodput: two cores",
     "switch": "Switch: Open vSwitch, port to port, one PMD thread",
 }
 

@@ -84,18 +84,25 @@ VETH_WINDOW = 1024
 class Host:
     """netvsc-host on the second core."""
 
-    def __init__(self, bench, name, wires, gpa):
-        """`wires(nic)`: what each NIC is wired to."""
+    def __init__(self, bench, name, wires, gpa, nics=NICS):
+        """`wires(nic)`: what each NIC is wired to.  `nics` are those that it
+        begins with."""
+        self.wires = wires
         self.root = RUN / name / "vm"
         self.program = bench.build / "host/netvsc-host"
-        self.log = bench.directory / f"switch-{name}-host.log"
+        self.log = bench.directory / f"host-{name}.log"
         pidfile = RUN / name / "host.pid"
-        nics = [word for nic in NICS for word in
-                ("--nic", f"guid={nic.guid},mac={nic.mac},{wires(nic)}")]
+        nics = [word for nic in nics for word in ("--nic", self.spec(nic))]
         run("taskset", "-c", cores()[1], self.program, "--root", self.root,
             "--gpa", gpa, *nics, "--log-file", self.log, "--pidfile",
             pidfile, "--detach")
         self.pid = int(pidfile.read_text())
+
+    def spec(self, nic):
+        return f"guid={nic.guid},mac={nic.mac},{self.wires(nic)}"
+
+    def add(self, nic):
+        self.control("add", self.spec(nic))
 
     def control(self, *words):
         """As `netvsc-host ctl`, without a process: there is work to be done
