@@ -2,6 +2,7 @@
 
 #include "lib/netdev-netvsc-pool.h"
 #include "lib/netdev-netvsc.h"
+#include "lib/ovs-probe.h"
 
 #include <sys/mman.h>
 
@@ -185,6 +186,9 @@ netvsc_pool_take(struct netvsc_pool *pool)
     dp_packet_reset_offsets(packet);
     dp_packet_reset_cutlen(packet);
     dp_packet_reset_offload(packet);
+#ifdef NETVSC_OVS_HAVE_TSO_SEGSZ
+    dp_packet_set_tso_segsz(packet, 0);
+#endif
     dp_packet_init_specific(packet);
     packet->packet_type = htonl(PT_ETH);
     return packet;
