@@ -1,9 +1,9 @@
 #include "tests/bench/contender_floor.h"
 
 #include <atomic>
+#include <cstdlib>
 #include <cstring>
 #include <stdexcept>
-#include <vector>
 
 #include "driver/guid.h"
 #include "driver/negotiation.h"
@@ -36,7 +36,10 @@ class FloorContender : public Contender {
 public:
     explicit FloorContender(const std::string &guid)
         : info_(value_of(check_device(*Guid::parse(guid)))),
-          session_(attach()), memory_(2 * kBurst * kPacketMemory),
+          session_(attach()),
+          memory_(static_cast<uint8_t *>(std::aligned_alloc(
+                      kPacketMemory, 2 * kBurst * kPacketMemory)),
+                  std::free),
           floor_(channel())
     {
         for (unsigned i = 0; i < kBurst; i++) {
@@ -111,7 +114,7 @@ private:
     uint8_t *
     packet(size_t i)
     {
-        return memory_.data() + i * kPacketMemory + kHeadroom +
+        return memory_.get() + i * kPacketMemory + kHeadroom +
                kStagger * (i % kStaggers);
     }
 
@@ -119,7 +122,7 @@ private:
     std::shared_ptr<Uio> uio_;
     std::atomic<bool> cancelled_{false};
     std::shared_ptr<Session> session_;
-    std::vector<uint8_t> memory_;
+    std::unique_ptr<uint8_t, void (*)(void *)> memory_;
     Floor floor_;
 
 protected:
