@@ -36,6 +36,7 @@ driver_libnetvsc_la_SOURCES = \
 	driver/size_bins.h \
 	driver/statistics.cc \
 	driver/statistics.h \
+	driver/shared_memory.h \
 	driver/sysfs.cc \
 	driver/sysfs.h \
 	driver/transaction_id.h \

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "driver/shared_memory.h"
 #include "wire/rndis.h"
 
 namespace netvsc {
@@ -80,11 +81,10 @@ ControlMailbox::deliver_nvsp(uint32_t number,
 bool
 ControlMailbox::deliver_rndis(std::span<const uint8_t> message) noexcept
 {
-    Header header;
-    if (message.size() < sizeof header) {
+    if (message.size() < sizeof(Header)) {
         return false;
     }
-    std::memcpy(&header, message.data(), sizeof header);
+    auto header = read_shared<Header>(message.data());
     if (header.length < sizeof header || header.length > message.size() ||
         header.length > kMaxControlReply) {
         return false;
@@ -95,13 +95,9 @@ ControlMailbox::deliver_rndis(std::span<const uint8_t> message) noexcept
         return deliver_indication(message);
     }
     /* Every reply carries its request id behind the header. */
-    uint32_t id;
     if (!rndis_expected_ || header.type != rndis_type_ ||
-        message.size() < sizeof header + sizeof id) {
-        return false;
-    }
-    std::memcpy(&id, message.data() + sizeof header, sizeof id);
-    if (id != rndis_id_) {
+        message.size() < sizeof header + sizeof rndis_id_ ||
+        read_shared<uint32_t>(message.data() + sizeof header) != rndis_id_) {
         return false;
     }
     rndis_expected_ = false;
@@ -116,11 +112,10 @@ ControlMailbox::deliver_rndis(std::span<const uint8_t> message) noexcept
 bool
 ControlMailbox::deliver_indication(std::span<const uint8_t> message)
 {
-    IndicateStatus indicate;
-    if (message.size() < sizeof indicate) {
+    if (message.size() < sizeof(IndicateStatus)) {
         return false;
     }
-    std::memcpy(&indicate, message.data(), sizeof indicate);
+    auto indicate = read_shared<IndicateStatus>(message.data());
     Indication indication = {indicate.status, 0, false};
     if (indicate.buffer_length >= sizeof indication.value) {
         uint64_t end = uint64_t{kOffsetBase} + indicate.buffer_offset +
@@ -128,9 +123,8 @@ ControlMailbox::deliver_indication(std::span<const uint8_t> message)
         if (end > message.size()) {
             return false;
         }
-        std::memcpy(&indication.value,
-                    message.data() + kOffsetBase + indicate.buffer_offset,
-                    sizeof indication.value);
+        indication.value = read_shared<uint32_t>(message.data() + kOffsetBase +
+                                                 indicate.buffer_offset);
         indication.has_value = true;
     }
     if (n_indications_ == 0) {

@@ -28,6 +28,11 @@ enum netvsc_rx_flags {
     NETVSC_RX_ALL = (1 << 6) - 1,
 };
 
+/* The longest frame that is received; a longer one is malformed.  A dp_packet
+ * counts its bytes with 16 bits, and of these 4 are for a tag that the host
+ * took out, and 1024 for what OVS puts in front. */
+#define NETVSC_MAX_RX_FRAME (UINT16_MAX - 4 - 1024)
+
 /* A received frame.  Valid from RxQueue::poll() to RxQueue::release();
  * the fragments belong to the queue.  One fragment for an ordinary frame,
  * several for a coalesced train. */

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "driver/ethernet.h"
+#include "driver/shared_memory.h"
 
 namespace netvsc {
 
@@ -30,41 +31,37 @@ parse_elements(std::span<const uint8_t> area, uint32_t at,
                netvsc_rx_frame *frame, RndisShape *shape)
 {
     while (!area.empty()) {
-        PerPacketInfo32 element;
-        if (area.size() < sizeof element.info) {
+        if (area.size() < sizeof(PerPacketInfo)) {
             return false;
         }
-        std::memcpy(&element.info, area.data(), sizeof element.info);
-        uint32_t size = element.info.size;
-        if (size < sizeof element.info || size > area.size() ||
-            size % 4 != 0) {
+        auto info = read_shared<PerPacketInfo>(area.data());
+        uint32_t size = info.size;
+        if (size < sizeof info || size > area.size() || size % 4 != 0) {
             return false;
         }
-        bool known = element.info.type == kPpiChecksum ||
-                     element.info.type == kPpiVlan ||
-                     element.info.type == kPpiHashValue;
+        bool known = info.type == kPpiChecksum || info.type == kPpiVlan ||
+                     info.type == kPpiHashValue;
         if (shape) {
-            shape->add(at, element.info, known ? at + element.info.offset : 0);
+            shape->add(at, info, known ? at + info.offset : 0);
         }
         if (known) {
-            uint32_t offset = element.info.offset;
-            if (offset < sizeof element.info || size < sizeof element ||
-                offset > size - sizeof element.value) {
+            uint32_t offset = info.offset;
+            if (offset < sizeof info || size < sizeof(PerPacketInfo32) ||
+                offset > size - sizeof(uint32_t)) {
                 return false;
             }
-            std::memcpy(&element.value, area.data() + offset,
-                        sizeof element.value);
-            switch (element.info.type) {
+            auto value = read_shared<uint32_t>(area.data() + offset);
+            switch (info.type) {
             case kPpiChecksum:
-                frame->flags |= rx_checksum_flags(element.value);
+                frame->flags |= rx_checksum_flags(value);
                 break;
             case kPpiVlan:
                 frame->flags |= NETVSC_RX_VLAN;
-                frame->vlan_tci = vlan_to_tci(element.value);
+                frame->vlan_tci = vlan_to_tci(value);
                 break;
             case kPpiHashValue:
                 frame->flags |= NETVSC_RX_HASH;
-                frame->rss_hash = element.value;
+                frame->rss_hash = value;
                 break;
             }
         }
@@ -88,11 +85,10 @@ std::optional<Malformed>
 parse_rndis_packet(std::span<const uint8_t> range, netvsc_fragment *fragment,
                    netvsc_rx_frame *frame, RndisShape *shape) noexcept
 {
-    Packet packet;
-    if (range.size() < sizeof packet) {
+    if (range.size() < sizeof(Packet)) {
         return Malformed::kRndisHeader;
     }
-    std::memcpy(&packet, range.data(), sizeof packet);
+    auto packet = read_shared<Packet>(range.data());
     if (packet.header.type != kPacket ||
         packet.header.length < sizeof packet ||
         packet.header.length > range.size()) {
@@ -101,11 +97,12 @@ parse_rndis_packet(std::span<const uint8_t> range, netvsc_fragment *fragment,
     uint32_t length = packet.header.length;
     if (packet.data_offset < kPpiOffset ||
         packet.data_length < kEthernetHeader ||
-        packet.data_length > kMaxFrame ||
+        packet.data_length > kMaxRxFrame ||
         !inside(packet.data_offset, packet.data_length, length)) {
         return Malformed::kRndisData;
     }
     frame->flags = 0;
+    frame->rss_hash = 0;
     if (shape) {
         shape->begin(packet);
     }

@@ -22,8 +22,7 @@
 
 namespace netvsc {
 
-/* OVS's offsets into a packet have 16 bits, and the tag comes back in. */
-inline constexpr uint32_t kMaxFrame = UINT16_MAX - kVlanTag;
+inline constexpr uint32_t kMaxRxFrame = NETVSC_MAX_RX_FRAME;
 
 /* VLAN value of RNDIS (priority, CFI, id from bit 0 on) to TCI (E.7). */
 [[nodiscard]] inline uint16_t
@@ -56,7 +55,7 @@ public:
         uint32_t size = load32(at + offsetof(Packet, data_length));
         /* Too small becomes huge. */
         if (length > range.size() ||
-            size - kEthernetHeader > kMaxFrame - kEthernetHeader ||
+            size - kEthernetHeader > kMaxRxFrame - kEthernetHeader ||
             data_at_ + size > length) {
             return false;
         }

@@ -7,6 +7,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22 /* Linux 5.14; glibc has it since 2.35. */
+#endif
+
 namespace netvsc {
 
 FileDescriptor::~FileDescriptor()
@@ -81,12 +85,19 @@ Mapping::populate(const std::string &what) const
         return ok();
     }
     int code = errno;
+    if (code == EFAULT) {
+        return Error{ENODEV, "The " + what +
+                                 " is gone: the host has just taken the "
+                                 "adapter away."};
+    }
     if (code != EINVAL) {
         return Error{code, "The " + what + " cannot be read (" +
                                std::generic_category().message(code) +
-                               "): the host has taken the adapter away."};
+                               "): give the switch, or its control group, "
+                               "more memory."};
     }
-    /* A kernel before 5.14, or a mapping that has all of its pages. */
+    /* A mapping that has all of its pages, or a kernel before 5.14, on which
+     * a device that goes at this very moment is the SIGBUS. */
     auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
     for (size_t at = 0; at < length_; at += page) {
         (void) static_cast<const volatile uint8_t *>(base_)[at];

@@ -21,6 +21,11 @@
  * on top of each other still fit. */
 #define HEADROOM 1024
 
+/* Of packets from malloc(), too: one whose bytes do not fit into dp_packet's
+ * 16 bits would be a short one. */
+BUILD_ASSERT_DECL(HEADROOM + VLAN_HEADER_LEN + NETVSC_MAX_RX_FRAME <=
+                  UINT16_MAX);
+
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED 1
 #elif defined(__has_feature)
@@ -55,19 +60,25 @@ COVERAGE_DEFINE(netvsc_rx_big_frame);
 BUILD_ASSERT_DECL(MAX_POOL_SIZE >= 1522);
 
 struct netvsc_pool {
-    struct ovs_list list_node; /* In `retired`. */
-    struct umem_pool umem;     /* Addresses of the free frames. */
+    /* Whoever deletes a packet. */
+    PADDED_MEMBERS(CACHE_LINE_SIZE,
+                   struct umem_pool umem; /* Addresses of the free frames. */
+    );
+
+    /* Who takes packets. */
     struct xpacket_pool packets;
     uint8_t *frames;
 
-    /* Taken out of `umem` a burst at a time, for one lock per burst: always
-     * enough for the next burst, unless `umem` is empty. */
+    /* Taken out of `umem` a burst at a time, for one lock per burst; with
+     * room for a burst beside what is left of the last one. */
     void *cache[2 * NETDEV_MAX_BURST];
     int n_cache;
 
     /* One writer, any reader. */
     atomic_uint64_t n_empty;
     atomic_uint64_t n_big;
+
+    struct ovs_list list_node; /* In `retired`. */
 };
 
 static struct ovs_mutex retired_mutex = OVS_MUTEX_INITIALIZER;
@@ -188,6 +199,10 @@ netvsc_pool_take(struct netvsc_pool *pool)
     dp_packet_reset_offload(packet);
 #ifdef NETVSC_OVS_HAVE_TSO_SEGSZ
     dp_packet_set_tso_segsz(packet, 0);
+#endif
+#ifdef NETVSC_OVS_HAVE_CSUM_START
+    packet->csum_start = 0;
+    packet->csum_offset = 0;
 #endif
     dp_packet_init_specific(packet);
     packet->packet_type = htonl(PT_ETH);

@@ -80,6 +80,8 @@ AC_DEFUN([_NETVSC_OVS_TREE], [
     [netvsc_probes="$netvsc_probes GET_SPEED"], [], [_netvsc_includes])
   AC_CHECK_DECL([dp_packet_get_tso_segsz],
     [netvsc_probes="$netvsc_probes TSO_SEGSZ"], [], [_netvsc_includes])
+  AC_CHECK_MEMBER([struct dp_packet.csum_start],
+    [netvsc_probes="$netvsc_probes CSUM_START"], [], [_netvsc_includes])
   AC_CHECK_DECL([dp_packet_ip_checksum_set_good],
     [netvsc_probes="$netvsc_probes CSUM_SET_GOOD"], [], [_netvsc_includes])
   AC_CHECK_MEMBER([struct netdev_custom_stats.label],

@@ -18,12 +18,14 @@ tests_unit_driver_tests_SOURCES = \
 	tests/unit/driver_session_test.cc \
 	tests/unit/driver_sysfs_test.cc \
 	tests/unit/driver_tx_queue_test.cc \
+	tests/unit/driver_uio_mapping_test.cc \
 	tests/unit/driver_vectors_test.cc \
 	tests/unit/fake_uio.h \
 	tests/unit/far_ring.cc \
 	tests/unit/far_ring.h \
 	tests/unit/scripted_host.cc \
-	tests/unit/scripted_host.h
+	tests/unit/scripted_host.h \
+	tests/unit/intruder.h
 tests_unit_driver_tests_LDADD = \
 	driver/libnetvsc.la \
 	-lgmock \

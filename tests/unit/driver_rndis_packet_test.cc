@@ -5,6 +5,7 @@
 
 #include "driver/rndis_packet.h"
 #include "tests/unit/far_ring.h"
+#include "tests/unit/intruder.h"
 
 namespace netvsc {
 namespace {
@@ -112,6 +113,52 @@ TEST(RndisPacketParserTest, RefusesALengthThatDoesNotFitTheRange)
     }
 }
 
+#ifdef NETVSC_HAS_INTRUDER
+/* Whenever the host writes, what was checked is what is used: the frame lies
+ * in the message, and a form that was learned is that of a good one. */
+TEST(RndisPacketParserTest, ChecksWhatItUsesWhenTheHostWritesMeanwhile)
+{
+    const Bytes good = rndis_frame(make_frame(60), {{0, 5}, {8, 0x1234}});
+    Intruder intruder;
+    for (size_t at = 0; at < kElementOffset + 8; at += 4) {
+        uint32_t value;
+        std::memcpy(&value, &good[at], sizeof value);
+        Bytes bad = good;
+        put32(bad, at, 0x7ffffffc);
+        const bool harmless = !parse(bad).error;
+
+        unsigned accesses = 0;
+        auto visited = [&](const Bytes &first, uint32_t then) {
+            Parsed parsed;
+            RndisShape shape;
+            const uint8_t *end = nullptr;
+            bool came =
+                intruder.visit(first, accesses++, at, then, [&](auto range) {
+                    end = &*range.end();
+                    parsed.error = parse_rndis_packet(range, &parsed.fragment,
+                                                      &parsed.frame, &shape);
+                });
+            if (!parsed.error) {
+                EXPECT_EQ(parsed.fragment.data, end - 60);
+                EXPECT_EQ(parsed.fragment.size, 60u);
+            }
+            Parsed again;
+            EXPECT_TRUE(harmless ||
+                        !shape.parse(bad, &again.fragment, &again.frame))
+                << "learned the form of a bad message";
+            return came;
+        };
+        SCOPED_TRACE(at);
+        while (visited(good, 0x7ffffffc)) {
+        }
+        EXPECT_GT(accesses, 3u);
+        accesses = 0;
+        while (visited(bad, value)) {
+        }
+    }
+}
+#endif
+
 TEST(RndisPacketParserTest, RefusesAFrameInsideTheHeader)
 {
     Bytes message = rndis_frame(make_frame(60));
@@ -127,7 +174,7 @@ TEST(RndisPacketParserTest, RefusesAFrameLongerThanOvsCanPointInto)
     netvsc_rx_frame frame;
     RndisShape shape;
     for (auto [size, fits] : std::vector<std::pair<size_t, bool>>{
-             {65531, true}, {65532, false}, {1 << 20, false}}) {
+             {64507, true}, {64508, false}, {1 << 20, false}}) {
         auto cause = parse_rndis_packet(rndis_frame(make_frame(size)),
                                         &fragment, &frame, &shape);
         EXPECT_EQ(!cause, fits) << size;

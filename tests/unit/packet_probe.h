@@ -28,6 +28,10 @@ size_t probe_headroom(const struct dp_packet *);
 size_t probe_tailroom(const struct dp_packet *);
 void probe_put(struct dp_packet *, const void *data, size_t size);
 void probe_push_zeros(struct dp_packet *, size_t size);
+/* Every member that a packet's user may change is something else. */
+void probe_soil(struct dp_packet *);
+/* Whether the packet of a pool, but for its metadata, is as OVS makes one. */
+bool probe_is_new(const struct dp_packet *);
 void probe_make_ip(struct dp_packet *); /* No Ethernet header. */
 bool probe_rss(const struct dp_packet *, uint32_t *hash);
 bool probe_ip_checksum_is_good(const struct dp_packet *);

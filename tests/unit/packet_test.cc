@@ -151,6 +151,27 @@ TEST_F(PacketTest, NoFrameIsGivenTwice)
     }
 }
 
+TEST_F(PacketTest, APacketThatComesBackIsNew)
+{
+    dp_packet *packet = probe_new_packet(pool_, 60);
+    EXPECT_TRUE(probe_is_new(packet));
+    probe_soil(packet);
+    EXPECT_FALSE(probe_is_new(packet));
+    probe_delete(packet);
+
+    std::vector<dp_packet *> packets;
+    bool again = false;
+    for (size_t i = 0; i < kFrames; i++) {
+        packets.push_back(probe_new_packet(pool_, 60));
+        again |= packets.back() == packet;
+        EXPECT_TRUE(probe_is_new(packets.back())) << i;
+    }
+    EXPECT_TRUE(again);
+    for (dp_packet *one : packets) {
+        probe_delete(one);
+    }
+}
+
 TEST_F(PacketTest, MallocHelpsOut)
 {
     /* A frame that does not fit between the rooms. */
@@ -256,6 +277,26 @@ TEST_F(PacketTest, JoinsFragments)
             probe_delete_all(packets.data(), 2);
         }
     }
+}
+
+/* A dp_packet counts its bytes, headroom included, with 16 bits. */
+TEST_F(PacketTest, TheLongestFrameFits)
+{
+    const uint32_t size = NETVSC_MAX_RX_FRAME;
+    auto bytes = numbers(size, 3);
+    netvsc_fragment fragment = {bytes.data(), size};
+    incoming = {{&fragment, 1, size, 0, 0, 0},
+                {&fragment, 1, size, 0, 0xb007, NETVSC_RX_VLAN}};
+    std::array<dp_packet *, 32> packets;
+    ASSERT_EQ(probe_receive(nullptr, pool_, packets.data()), 2u);
+    EXPECT_EQ(content(packets[0]), bytes);
+    EXPECT_EQ(probe_size(packets[1]), size + 4);
+    for (dp_packet *packet : {packets[0], packets[1]}) {
+        /* What OVS believes of it. */
+        EXPECT_EQ(probe_headroom(packet), kLeastHeadroom);
+        EXPECT_LE(probe_tailroom(packet), 4u);
+    }
+    probe_delete_all(packets.data(), 2);
 }
 
 TEST_F(PacketTest, ReleasesWhenNothingCame)
