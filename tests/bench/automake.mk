@@ -17,6 +17,7 @@ EXTRA_DIST += \
 	tests/bench/goodput.py \
 	tests/bench/instructions \
 	tests/bench/report.py \
+	tests/bench/selftest \
 	tests/bench/run \
 	tests/bench/section.py \
 	tests/bench/switch.py \

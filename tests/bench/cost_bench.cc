@@ -51,6 +51,13 @@ constexpr unsigned kRehearsal = 66'000;
  * thousand frames. */
 constexpr unsigned kShowEvery = 31;
 
+/* All samples of a turn are kept. */
+constexpr unsigned kMostBursts = 10'000'000;
+constexpr unsigned kMostRounds = 10'000;
+
+/* Far more than a section takes. */
+constexpr uint32_t kMostAggregated = 1024;
+
 /* The frames that are sent, one after the other. */
 constexpr unsigned kFrames = 96;
 
@@ -60,6 +67,7 @@ constexpr size_t kCopyBytes = 2048 + 64;
 
 /* The host's name for sizes in turn (host/generator.cc). */
 constexpr uint32_t kImix = host::GeneratorConfig::kImix;
+constexpr uint32_t kLongest = 1514; /* At the MTU that all of them have. */
 constexpr uint32_t kImixSizes[] = {64, 594, 64, 64, 594, 64,
                                    64, 594, 64, 64, 594, 1514};
 
@@ -449,7 +457,9 @@ main(int argc, char **argv)
     app.add_option("--mode", options.mode, "rx or tx")
         ->check(CLI::IsMember({"rx", "tx"}));
     app.add_option("--size", options.size,
-                   "Bytes of a frame without its checksum; 0 is IMIX");
+                   "Bytes of a frame without its checksum; 0 is IMIX")
+        ->check(CLI::Range(host::kLeastTestFrame, kLongest) |
+                CLI::IsMember({kImix}));
     app.add_option("--ranges", options.ranges,
                    "Frames of a transfer-pages packet")
         ->check(CLI::Range(1u, kBurst));
@@ -459,13 +469,16 @@ main(int argc, char **argv)
     app.add_option("--suballocs", options.suballocs,
                    "Sub-allocations that the host uses in turn; 0 for all");
     app.add_option("--aggregation", options.aggregation,
-                   "Frames that the host takes in one message");
+                   "Frames that the host takes in one message")
+        ->check(CLI::Range(1u, kMostAggregated));
     app.add_option("--burst", options.burst, "Frames of a call")
         ->check(CLI::Range(1u, kBurst));
     app.add_option("--rehearsal", options.rehearsal,
                    "Bursts before the first turn");
-    app.add_option("--rounds", options.rounds, "Turns of each contender");
-    app.add_option("--bursts", options.bursts, "Bursts of a turn");
+    app.add_option("--rounds", options.rounds, "Turns of each contender")
+        ->check(CLI::Range(1u, kMostRounds));
+    app.add_option("--bursts", options.bursts, "Bursts of a turn")
+        ->check(CLI::Range(2u, kMostBursts));
     app.add_option("--cpu", options.cpu,
                    "Where to measure; by default the last there is");
     app.add_flag("--huge-pages", options.huge_pages,

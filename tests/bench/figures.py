@@ -30,6 +30,8 @@ class Figure:
             for key in ("section", "case", "contender", "unit"))
         counting = [s for s in samples if "reject" not in s["detail"]]
         self.rejected = len(samples) - len(counting)
+        self.reasons = sorted({s["detail"]["reject"] for s in samples
+                               if "reject" in s["detail"]})
         self.values = sorted(s["value"] for s in counting)
         # Round by round; None where a sample does not count.
         self.rounds = [None if "reject" in s["detail"] else s["value"]
@@ -93,6 +95,7 @@ def ratios(found, wanted):
     """({name: Ratio}, {name: why there is none}) for the ratios that sections
     asked for, [{section, name, case, ours, peer}]."""
     have = {(f.section, f.case, f.contender): f for f in found if f.values}
+    reasons = {(f.section, f.case, f.contender): f.reasons for f in found}
     there, missing = {}, {}
     for want in wanted:
         pair = [have.get((want["section"], want["case"], want[side]))
@@ -100,8 +103,10 @@ def ratios(found, wanted):
         absent = [want[side] for side, figure in zip(("ours", "peer"), pair)
                   if figure is None]
         if absent:
+            why = [reason for who in absent for reason in reasons.get(
+                (want["section"], want["case"], who), ["none was taken"])]
             missing[want["name"]] = (f"no sample of {' and '.join(absent)} "
-                                     f"in {want['case']} counts")
+                                     f"in {want['case']} counts: {why[0]}")
         elif pair[0].unit != pair[1].unit:
             missing[want["name"]] = (f"{pair[0].unit} and {pair[1].unit} "
                                      f"cannot be compared")

@@ -219,8 +219,14 @@ def main():
     if len(sys.argv) not in (2, 3):
         print(__doc__.strip(), file=sys.stderr)
         return 2
-    data = json.loads(pathlib.Path(sys.argv[1]).read_text())
-    print(show(data))
+    try:
+        data = json.loads(pathlib.Path(sys.argv[1]).read_text())
+        text = show(data)
+    except OSError as why:
+        sys.exit(f"report.py: {sys.argv[1]} cannot be read: {why.strerror}")
+    except (ValueError, KeyError, TypeError):
+        sys.exit(f"report.py: {sys.argv[1]} is not what `make bench` writes")
+    print(text)
     if len(sys.argv) == 3:
         draw(data, sys.argv[2])
     return 0

@@ -27,6 +27,8 @@ class Bench:
         self.build = pathlib.Path(settings["build"])
         # Where the section may leave logs.
         self.directory = pathlib.Path(settings["directory"])
+        # And whatever goes when the bench ends.
+        self.scratch = pathlib.Path(settings["scratch"])
         self.quick = settings["quick"]
         # The contenders take turns so many times.
         self.rounds = 3 if self.quick else 8

@@ -33,7 +33,11 @@ class RigFailed(Exception):
 
 def cores():
     """(the switch's, everything else's)"""
-    return sorted(os.sched_getaffinity(0))[:2]
+    found = sorted(os.sched_getaffinity(0))
+    if len(found) < 2:
+        raise RigFailed("the switch and what surrounds it need a core each, "
+                        "and this process may use only one")
+    return found[:2]
 
 
 def run(*command, seconds=PATIENCE, **options):
