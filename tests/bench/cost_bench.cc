@@ -256,6 +256,9 @@ private:
                 fail("cannot run on CPU " + std::to_string(options_.cpu));
             }
             entry.contender->enter_thread();
+            /* There is somebody again: what comes when nobody has polled for
+             * a second, the driver throws away. */
+            (void) entry.contender->receive();
             work();
             entry.contender->leave_thread();
             sched_setaffinity(0, sizeof before, &before);

@@ -16,6 +16,7 @@ EXTRA_DIST += \
 	tests/kernel/queue_state.c \
 	tests/kernel/run \
 	tests/kernel/scenario.py \
+	tests/kernel/selftest \
 	tests/kernel/scenarios
 
 # Preloaded into DPDK's testpmd.  CFLAGS stay out: they may ask for a

@@ -130,9 +130,15 @@ class Archive:
 def provide(kernels, packages):
     """Downloads what is not there yet; returns a line for each that was."""
     top = cache()
-    top.mkdir(parents=True, exist_ok=True)
+    try:
+        top.mkdir(parents=True, exist_ok=True)
+        lock = open(top / "lock", "w", encoding="ascii")
+    except OSError as why:
+        raise PackageError(
+            f"kernels cannot be kept in {top} ({why.strerror}): give another "
+            "place in NETVSC_CACHE") from why
     news = []
-    with open(top / "lock", "w", encoding="ascii") as lock:
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         absent = [name for name in (*kernels, *packages)
                   if not (top / name).exists()]

@@ -44,9 +44,14 @@ class Tree:
         self.targets = targets
 
     def prepare(self):
-        self.source.mkdir(parents=True, exist_ok=True)
-        self.build.mkdir(exist_ok=True)
-        self.log.unlink(missing_ok=True)
+        try:
+            self.source.mkdir(parents=True, exist_ok=True)
+            self.build.mkdir(exist_ok=True)
+            self.log.unlink(missing_ok=True)
+        except OSError as why:
+            sys.exit(f"no copy can be made in {self.source.parent} "
+                     f"({why.strerror}): give another place in "
+                     "NETVSC_MUTANTS_DIR")
         files = subprocess.run(
             ["git", "-C", self.original, "ls-files", "-z", "--cached", "--others",
              "--exclude-standard"],
@@ -60,7 +65,9 @@ class Tree:
                 continue
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(origin, copy)
-        if not (self.build / "Makefile").exists():
+        # Makefile is there before configure has finished.
+        configured = self.build / "configured"
+        if not configured.exists():
             configure = [self.source / "configure", *self.flags]
             configure += ([f"--with-ovs-source={self.ovs[0]}",
                            f"--with-ovs-build={self.ovs[1]}"]
@@ -69,6 +76,7 @@ class Tree:
                     cwd=self.source) or
                     run(configure, self.log, BUILD_SECONDS, cwd=self.build)):
                 sys.exit(f"configure failed, see {self.log}")
+            configured.touch()
 
     def make(self):
         return run(["make", "-j2", "-C", self.build, *self.targets],
