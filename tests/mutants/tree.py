@@ -38,6 +38,7 @@ class Tree:
         self.original = original
         self.source = where / "source"
         self.build = where / "build"
+        self.kept = where / "kept"
         self.log = where / "log"
         self.ovs = ovs
         self.flags = flags
@@ -53,8 +54,8 @@ class Tree:
                      f"({why.strerror}): give another place in "
                      "NETVSC_MUTANTS_DIR")
         files = subprocess.run(
-            ["git", "-C", self.original, "ls-files", "-z", "--cached", "--others",
-             "--exclude-standard"],
+            ["git", "-C", self.original, "ls-files", "-z", "--cached",
+             "--others", "--exclude-standard"],
             check=True, capture_output=True).stdout.decode().split("\0")
         for name in filter(None, files):
             origin, copy = self.original / name, self.source / name
@@ -81,3 +82,21 @@ class Tree:
     def make(self):
         return run(["make", "-j2", "-C", self.build, *self.targets],
                    self.log, BUILD_SECONDS) == 0
+
+    def keep(self):
+        """Remembers sources and build as they are now: to bring them back
+        takes a second, to build them again would take as long as a mutant."""
+        shutil.rmtree(self.kept, ignore_errors=True)
+        self.kept.mkdir()
+        self._copy(self.source, self.build, self.kept)
+
+    def restore(self):
+        """Both are as they were at keep()."""
+        for each in self.source, self.build:
+            shutil.rmtree(each)
+            self._copy(self.kept / each.name, each.parent)
+
+    def _copy(self, *paths):
+        # With the times, which are what make looks at.
+        if run(["cp", "-a", *paths], self.log, BUILD_SECONDS):
+            sys.exit(f"a tree cannot be copied, see {self.log}")
