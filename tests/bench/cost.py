@@ -75,6 +75,7 @@ QUICK = {case for case, _ in RATIOS.values()}
 
 # Counted by callgrind, whose numbers need no rounds.
 COUNTED = {
+    "rx 64 B, 32 ranges": receive(64, 32),
     "rx 64 B, 32 ranges, 3 elements": receive(64, 32, 3),
     "rx 64 B, 1 range, 3 elements": receive(64, 1, 3),
     "tx 64 B, aggregation 8": transmit(64, 8),

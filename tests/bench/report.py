@@ -17,6 +17,8 @@ WIDTH = 78
 GOALS = {
     "cost_rx_64_r32_vs_dpdk": 1.3,
     "cost_rx_64_r1_vs_dpdk": 2,
+    "cost_rx_imix_r32_vs_dpdk": 1,
+    "cost_tx_imix_vs_dpdk": 1,
     "cost_tx_64_a8_vs_dpdk": 1.5,
     "cost_tx_64_a1_vs_dpdk": 2,
     "cost_rx_1500_r32_vs_dpdk": 1,

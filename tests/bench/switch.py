@@ -391,8 +391,7 @@ def one_flow(bench, seconds):
 
 def many_flows(bench, seconds):
     bench.ratio("ovs_p2p_64_10k_vs_dpdk", f"64 B, {FLOWS:,} flows, window")
-    bench.ratio("ovs_p2p_64_10k_overload_vs_dpdk",
-                f"64 B, {FLOWS:,} flows, overload")
+    # No ratio of the overload: DPDK's driver delivers nothing in most rounds.
     hosts = on_hosts(bench, "flows", lambda nic: (
         f"generate=64,pace=none,flows={FLOWS},ranges=32"))
     started = hosts[:]

@@ -39,6 +39,8 @@ class Tree:
         self.source = where / "source"
         self.build = where / "build"
         self.kept = where / "kept"
+        # There while `build` is configured, and not half of a copy.
+        self.complete = where / "complete"
         self.log = where / "log"
         self.ovs = ovs
         self.flags = flags
@@ -47,6 +49,8 @@ class Tree:
     def prepare(self):
         try:
             self.source.mkdir(parents=True, exist_ok=True)
+            if not self.complete.exists():
+                shutil.rmtree(self.build, ignore_errors=True)
             self.build.mkdir(exist_ok=True)
             self.log.unlink(missing_ok=True)
         except OSError as why:
@@ -67,8 +71,7 @@ class Tree:
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(origin, copy)
         # Makefile is there before configure has finished.
-        configured = self.build / "configured"
-        if not configured.exists():
+        if not self.complete.exists():
             configure = [self.source / "configure", *self.flags]
             configure += ([f"--with-ovs-source={self.ovs[0]}",
                            f"--with-ovs-build={self.ovs[1]}"]
@@ -77,7 +80,7 @@ class Tree:
                     cwd=self.source) or
                     run(configure, self.log, BUILD_SECONDS, cwd=self.build)):
                 sys.exit(f"configure failed, see {self.log}")
-            configured.touch()
+            self.complete.touch()
 
     def make(self):
         return run(["make", "-j2", "-C", self.build, *self.targets],
@@ -92,9 +95,11 @@ class Tree:
 
     def restore(self):
         """Both are as they were at keep()."""
+        self.complete.unlink()
         for each in self.source, self.build:
             shutil.rmtree(each)
             self._copy(self.kept / each.name, each.parent)
+        self.complete.touch()
 
     def _copy(self, *paths):
         # With the times, which are what make looks at.
