@@ -3,10 +3,13 @@ EXTRA_DIST += \
 	tests/demo \
 	tests/fresh.sh \
 	tests/lab.py \
+	tests/mutants \
 	tests/private \
 	tests/restart \
 	tests/run \
-	tests/run-selftest
+	tests/run-selftest \
+	tests/tarball \
+	tests/wire
 
 # The suite of tests/*.at, on the macros of the OVS tree at hand.  Its name
 # and version come from a file of ours that hides OVS's.
