@@ -67,6 +67,10 @@ inline constexpr unsigned kUioMapMonitorPage = 2;
 inline constexpr unsigned kUioMapReceiveBuffer = 3;
 inline constexpr unsigned kUioMapSendBuffer = 4;
 inline constexpr unsigned kUioMaps = 5;
+/* They are the indices of tables: each stands for one map. */
+static_assert((1u << kUioMapRings | 1u << kUioMapInterruptPage |
+               1u << kUioMapMonitorPage | 1u << kUioMapReceiveBuffer |
+               1u << kUioMapSendBuffer) == (1u << kUioMaps) - 1);
 
 /* Map names; the GPADL id follows the colon in decimal. */
 inline constexpr char kUioMapNameRings[] = "txrx_rings";
