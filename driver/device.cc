@@ -37,6 +37,15 @@ constexpr uint32_t kOrdinaryFilter = wire::oid::kFilterDirected |
                                      wire::oid::kFilterAllMulticast |
                                      wire::oid::kFilterBroadcast;
 
+/* What follows from a filter that the host refuses, and what to do. */
+constexpr char kOrdinaryInstead[] =
+    "  The port receives only frames to its own address and to groups: if it "
+    "is to carry those of others, allow MAC address spoofing for this network "
+    "adapter on the host, then take the port down and up.";
+constexpr char kNoFilter[] =
+    "  The port receives nothing: look for what the host's policy forbids "
+    "this network adapter, then take the port down and up.";
+
 class DeviceImpl final : public Device,
                          public std::enable_shared_from_this<DeviceImpl> {
 public:
@@ -411,26 +420,28 @@ DeviceImpl::run_session(Session *session)
 Status
 DeviceImpl::apply_filter(Session *session, uint32_t wanted)
 {
+    auto refused = [](const Status &status) {
+        return !status && status.error().code == EPERM;
+    };
     Status set = set_packet_filter(&session->control(), wanted);
-    bool refused = !set && set.error().code == EPERM;
-    bool receiving = set && wanted != 0;
-    if (refused && wanted == kPromiscuousFilter) {
-        Status second =
-            set_packet_filter(&session->control(), kOrdinaryFilter);
-        if (!second && second.error().code != EPERM) {
-            return second;
-        }
-        receiving = static_cast<bool>(second);
-    } else if (!set && !refused) {
-        return set;
+    Status done = set;
+    if (refused(set) && wanted == kPromiscuousFilter) {
+        done = set_packet_filter(&session->control(), kOrdinaryFilter);
+    }
+    if (!done && !refused(done)) {
+        return done;
+    }
+    std::string error;
+    if (!set) {
+        error = set.error().message + (done ? kOrdinaryInstead : kNoFilter);
     }
     {
         std::lock_guard lock(lock_);
         if (stale()) {
             return ok();
         }
-        status_.error = set ? "" : set.error().message;
-        receiving_ = receiving;
+        status_.error = std::move(error);
+        receiving_ = done && wanted != 0;
         update_link();
     }
     notify(false);

@@ -269,6 +269,10 @@ setters()
          [](NicConfig &nic, std::string_view value) {
              nic.monitor = parse_yes("monitor", value);
          }},
+        {"promiscuous",
+         [](NicConfig &nic, std::string_view value) {
+             nic.promiscuous = parse_yes("promiscuous", value);
+         }},
         {"nvsp", [](NicConfig &nic,
                     std::string_view value) { nic.nvsp = parse_nvsp(value); }},
         {"completion-delay-us",

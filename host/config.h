@@ -79,6 +79,8 @@ struct NicConfig {
     uint32_t latency_us = 100;
     /* Offered with a monitor id; else the guest signals by hypercall. */
     bool monitor = true;
+    /* Whether the guest may have frames that are for others. */
+    bool promiscuous = true;
     /* Highest NVSP version that the host accepts. */
     uint32_t nvsp = wire::nvsp::kVersion61;
     /* Mean time before a send is completed; 0 completes at once. */

@@ -314,6 +314,10 @@ Oids::set(uint32_t oid, Bytes input)
             return rndis::kStatusInvalidLength;
         }
         auto value = load<uint32_t>(input);
+        if (oid == oid::kGenCurrentPacketFilter &&
+            value & oid::kFilterPromiscuous && !nic_.promiscuous) {
+            return rndis::kStatusNotSupported;
+        }
         (oid == oid::kGenCurrentPacketFilter ? filter_ : lookahead_) = value;
         return rndis::kStatusSuccess;
     }

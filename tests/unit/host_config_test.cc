@@ -34,6 +34,7 @@ TEST(HostConfig, HasOpenvmmsDefaults)
     EXPECT_EQ(nic.latency_us, 100u);
     EXPECT_EQ(nic.completion_delay_us, 0u);
     EXPECT_TRUE(nic.monitor);
+    EXPECT_TRUE(nic.promiscuous);
     EXPECT_EQ(nic.nvsp, 0x00060001u);
     EXPECT_FALSE(nic.generator);
 }
@@ -75,7 +76,7 @@ TEST(HostConfig, TakesEveryProperty)
               "receive-buffer=16M,send-buffer=1M,section-size=1728,"
               "packets-per-message=1,alignment-shift=0,ranges=1,"
               "control-suballocs=4,latency-us=50,completion-delay-us=200,"
-              "monitor=no,nvsp=2");
+              "monitor=no,promiscuous=no,nvsp=2");
     EXPECT_EQ(to_text(nic.mac), "02:00:00:00:00:07");
     EXPECT_EQ(nic.mtu, 9000u);
     EXPECT_EQ(nic.speed, 40'000'000'000u);
@@ -86,6 +87,7 @@ TEST(HostConfig, TakesEveryProperty)
     EXPECT_EQ(nic.ranges, 1u);
     EXPECT_EQ(nic.completion_delay_us, 200u);
     EXPECT_FALSE(nic.monitor);
+    EXPECT_FALSE(nic.promiscuous);
     EXPECT_EQ(nic.nvsp, 0x00030002u);
     EXPECT_EQ(parse(",nvsp=6").nvsp, 0x00060000u);
     EXPECT_EQ(parse(",nvsp=5,monitor=yes").nvsp, 0x00050000u);
@@ -120,6 +122,7 @@ TEST(HostConfig, RefusesWhatIsWrongAndNamesIt)
         "ranges=571",
         "alignment-shift=8",
         "monitor=maybe",
+        "promiscuous=maybe",
         "nvsp=3",
         "nvsp=6.0",
         "mtu",

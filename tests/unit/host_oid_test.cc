@@ -125,6 +125,19 @@ TEST_F(HostOid, AnswersTheFilterThatWasSet)
     EXPECT_EQ(to_hex(query(0x0001010e)), to_hex(Message().u32(0xd)));
 }
 
+TEST_F(HostOid, RefusesPromiscuousGuestsIfTold)
+{
+    Guest strict("promiscuous=no");
+    strict.attach(0xd);
+    Buffer reply =
+        strict.control(rndis_set(1, 0x0001010e, Message().u32(0x2d)));
+    EXPECT_EQ(load<uint32_t>(reply, 12), 0xc00000bbu);
+    EXPECT_EQ(strict.session->filter(), 0xdu);
+    /* Objects other than the filter may have that bit. */
+    reply = strict.control(rndis_set(2, 0x0001010f, Message().u32(0x20)));
+    EXPECT_EQ(load<uint32_t>(reply, 12), 0u);
+}
+
 TEST_F(HostOid, IndicatesTheOffloadsAfterTheyWereSet)
 {
     /* Linux: IP header off, everything else both ways, LSO on. */
