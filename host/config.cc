@@ -357,9 +357,14 @@ parse_nic(std::string_view text)
         size_t equals = item.find('=');
         std::string_view key = item.substr(0, equals);
         auto setter = setters().find(key);
-        if (equals == std::string_view::npos || setter == setters().end()) {
-            throw HostError("A NIC has no property '" + std::string(item) +
+        if (setter == setters().end()) {
+            throw HostError("A NIC has no property '" + std::string(key) +
                             "'; netvsc-host(8) lists them.");
+        }
+        if (equals == std::string_view::npos) {
+            throw HostError("A NIC's '" + std::string(key) +
+                            "' has no value; write " + std::string(key) +
+                            "=VALUE, as netvsc-host(8) says.");
         }
         if (std::exchange(seen[setter->first], true)) {
             throw HostError("A NIC has two values for '" + std::string(key) +

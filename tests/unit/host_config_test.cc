@@ -158,6 +158,24 @@ TEST(HostConfig, RefusesWhatIsWrongAndNamesIt)
     }
 }
 
+TEST(HostConfig, TellsAPropertyWithoutValueFromNoProperty)
+{
+    auto error = [](const std::string &item) -> std::string {
+        try {
+            (void) parse(item);
+        } catch (const HostError &refusal) {
+            return refusal.what();
+        }
+        return "";
+    };
+    EXPECT_EQ(error(",promiscuous"),
+              "A NIC's 'promiscuous' has no value; write promiscuous=VALUE, "
+              "as netvsc-host(8) says.");
+    EXPECT_EQ(error(",colour=red"),
+              "A NIC has no property 'colour'; netvsc-host(8) lists them.");
+    EXPECT_EQ(error(",colour"), error(",colour=red"));
+}
+
 TEST(HostConfig, RefusesContradictions)
 {
     EXPECT_THROW((void) parse_nic("mtu=1500"), HostError);
