@@ -1,3 +1,20 @@
+# What the kernel shows of a NIC: GUIDs, sysfs, UIO and mappings.  A library of
+# its own, for tools that need nothing else of the driver.
+noinst_LTLIBRARIES += driver/kernel/libnetvsckernel.la
+driver_kernel_libnetvsckernel_la_SOURCES = \
+	driver/kernel/guid.cc \
+	driver/kernel/guid.h \
+	driver/kernel/sysfs.cc \
+	driver/kernel/sysfs.h \
+	driver/kernel/uio.cc \
+	driver/kernel/uio.h \
+	driver/kernel/uio_chardev.cc \
+	driver/kernel/uio_chardev.h \
+	driver/kernel/uio_mapping.cc \
+	driver/kernel/uio_mapping.h \
+	driver/kernel/uio_socket.cc \
+	driver/kernel/uio_socket.h
+
 # libnetvsc: the netvsc poll driver.  Needs no OVS tree.
 noinst_LTLIBRARIES += driver/libnetvsc.la
 driver_libnetvsc_la_SOURCES = \
@@ -15,8 +32,6 @@ driver_libnetvsc_la_SOURCES = \
 	driver/error.h \
 	driver/ethernet.h \
 	driver/frame.h \
-	driver/guid.cc \
-	driver/guid.h \
 	driver/negotiation.h \
 	driver/nvsp.cc \
 	driver/ring.cc \
@@ -37,17 +52,8 @@ driver_libnetvsc_la_SOURCES = \
 	driver/statistics.cc \
 	driver/statistics.h \
 	driver/shared_memory.h \
-	driver/sysfs.cc \
-	driver/sysfs.h \
 	driver/transaction_id.h \
 	driver/tx_queue.cc \
-	driver/tx_queue.h \
-	driver/uio.cc \
-	driver/uio.h \
-	driver/uio_chardev.cc \
-	driver/uio_chardev.h \
-	driver/uio_mapping.cc \
-	driver/uio_mapping.h \
-	driver/uio_socket.cc \
-	driver/uio_socket.h
-driver_libnetvsc_la_LIBADD = -lpthread
+	driver/tx_queue.h
+driver_libnetvsc_la_LIBADD = \
+	driver/kernel/libnetvsckernel.la -lpthread

@@ -18,9 +18,9 @@
 
 #include "driver/cache_line.h"
 #include "driver/counter.h"
+#include "driver/kernel/sysfs.h"
+#include "driver/kernel/uio.h"
 #include "driver/ring.h"
-#include "driver/sysfs.h"
-#include "driver/uio.h"
 #include "wire/nvsp.h"
 
 namespace netvsc {

@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "driver/uio.h"
+#include "driver/kernel/uio.h"
 #include "wire/nvsp.h"
 
 namespace netvsc {

@@ -14,7 +14,7 @@
 #include <string>
 
 #include "driver/error.h"
-#include "driver/guid.h"
+#include "driver/kernel/guid.h"
 #include "driver/statistics.h"
 
 namespace netvsc {

@@ -8,7 +8,7 @@
 
 #include "driver/control_channel.h"
 #include "driver/error.h"
-#include "driver/sysfs.h"
+#include "driver/kernel/sysfs.h"
 
 namespace netvsc {
 

@@ -10,12 +10,12 @@
 #include "driver/channel.h"
 #include "driver/control_channel.h"
 #include "driver/control_mailbox.h"
+#include "driver/kernel/uio.h"
 #include "driver/negotiation.h"
 #include "driver/rx_queue.h"
 #include "driver/send_sections.h"
 #include "driver/session_fault.h"
 #include "driver/tx_queue.h"
-#include "driver/uio.h"
 
 namespace netvsc {
 

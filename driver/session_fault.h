@@ -5,7 +5,7 @@
 #include <atomic>
 
 #include "driver/cache_line.h"
-#include "driver/uio.h"
+#include "driver/kernel/uio.h"
 
 namespace netvsc {
 

@@ -10,7 +10,7 @@
 #include <CLI/CLI.hpp>
 
 #include "host/config.h"
-#include "host/trace.h"
+#include "host/netvsp/trace.h"
 
 namespace netvsc::host {
 

@@ -1,6 +1,6 @@
 #include "host/commands.h"
 
-#include "host/error.h"
+#include "host/base/error.h"
 
 namespace netvsc::host {
 

@@ -7,9 +7,9 @@
 
 #include <net/if.h>
 
-#include "host/channel.h"
-#include "host/error.h"
-#include "host/ethernet.h"
+#include "host/base/error.h"
+#include "host/base/ethernet.h"
+#include "host/netvsp/channel.h"
 
 namespace netvsc::host {
 

@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-#include "host/pace.h"
+#include "host/wires/pace.h"
 #include "wire/nvsp.h"
 #include "wire/vmbus.h"
 

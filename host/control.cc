@@ -4,9 +4,9 @@
 
 #include <sys/socket.h>
 
-#include "host/error.h"
-#include "host/root_lock.h"
-#include "host/unix_socket.h"
+#include "host/base/error.h"
+#include "host/base/root_lock.h"
+#include "host/base/unix_socket.h"
 
 namespace netvsc::host {
 

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "host/base/event_loop.h"
 #include "host/commands.h"
-#include "host/event_loop.h"
 
 namespace netvsc::host {
 

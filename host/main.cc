@@ -7,12 +7,12 @@
 #include <fcntl.h>
 #include <sys/signalfd.h>
 
+#include "host/base/error.h"
+#include "host/base/log.h"
 #include "host/command_line.h"
 #include "host/control.h"
-#include "host/error.h"
-#include "host/log.h"
-#include "host/machine.h"
-#include "host/pcap_backend.h"
+#include "host/uio/machine.h"
+#include "host/wires/pcap_backend.h"
 
 namespace netvsc::host {
 

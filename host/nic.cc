@@ -6,11 +6,11 @@
 #include <sched.h>
 #include <sys/prctl.h>
 
-#include "host/error.h"
-#include "host/generator_backend.h"
-#include "host/log.h"
-#include "host/pcap_backend.h"
-#include "host/tap.h"
+#include "host/base/error.h"
+#include "host/base/log.h"
+#include "host/wires/generator_backend.h"
+#include "host/wires/pcap_backend.h"
+#include "host/wires/tap.h"
 
 namespace netvsc::host {
 

@@ -11,9 +11,9 @@
 
 #include <nlohmann/json.hpp>
 
-#include "host/event_loop.h"
-#include "host/netvsp.h"
-#include "host/peer.h"
+#include "host/base/event_loop.h"
+#include "host/netvsp/netvsp.h"
+#include "host/wires/peer.h"
 
 namespace netvsc::host {
 

@@ -3,10 +3,10 @@ noinst_LTLIBRARIES += lib/libnetvscprovider.la
 lib_libnetvscprovider_la_SOURCES = \
 	lib/device_watch.cc \
 	lib/device_watch.h \
+	lib/netvsc-abi.cc \
+	lib/netvsc-abi.h \
 	lib/netdev-netvsc.cc \
 	lib/netdev-netvsc.h \
-	lib/port.cc \
-	lib/port.h \
 	lib/port_options.cc \
 	lib/port_options.h \
 	lib/port_report.cc \
@@ -24,7 +24,7 @@ tests_unit_provider_tests_LDADD = \
 LIB_OVS_SOURCES = \
 	lib/netdev-netvsc-info.c \
 	lib/netdev-netvsc-info.h \
-	lib/netdev-netvsc-ovs.c \
+	lib/netdev-netvsc-class.c \
 	lib/netdev-netvsc-packets.c \
 	lib/netdev-netvsc-packets.h \
 	lib/netdev-netvsc-pool.c \

@@ -16,7 +16,7 @@
 #include <map>
 #include <string>
 
-#include "driver/guid.h"
+#include "driver/kernel/guid.h"
 
 namespace netvsc::provider {
 

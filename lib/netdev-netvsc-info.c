@@ -2,7 +2,7 @@
 
 #include "lib/netdev-netvsc-info.h"
 
-#include "lib/netdev-netvsc.h"
+#include "lib/netvsc-abi.h"
 
 #include "util.h"
 

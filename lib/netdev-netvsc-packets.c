@@ -6,7 +6,7 @@
 
 #include "driver/copy.h"
 #include "lib/netdev-netvsc-pool.h"
-#include "lib/netdev-netvsc.h"
+#include "lib/netvsc-abi.h"
 #include "lib/ovs-probe.h"
 
 #include "coverage.h"

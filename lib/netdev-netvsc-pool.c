@@ -1,7 +1,7 @@
 #include <config.h>
 
 #include "lib/netdev-netvsc-pool.h"
-#include "lib/netdev-netvsc.h"
+#include "lib/netvsc-abi.h"
 #include "lib/ovs-probe.h"
 
 #include <sys/mman.h>

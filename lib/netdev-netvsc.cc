@@ -1,207 +1,459 @@
-/* The C side of the policy: lib/netdev-netvsc.h in terms of class Port. */
-
 #include "lib/netdev-netvsc.h"
 
-#include <chrono>
-#include <cstdlib>
-#include <cstring>
-#include <vector>
+#include <algorithm>
+#include <climits>
 
-#include "lib/port.h"
+#include <errno.h>
 
-using namespace netvsc;
-using namespace netvsc::provider;
+#include "driver/ethernet.h"
+#include "driver/kernel/sysfs.h"
+#include "driver/session.h"
 
-static_assert(NETVSC_MAX_BURST == kMaxBurst);
-
-struct netvsc_port {
-    Port port;
-};
+namespace netvsc::provider {
 
 namespace {
 
-/* How long the end of the process waits for the host: a goodbye takes it
- * milliseconds, and systemd's patience is 90 s. */
-constexpr std::chrono::seconds kExitPatience{5};
-
-/* Never destroyed: ovs-vswitchd ends by exit() while devices' threads run. */
-PortTable *table;
-
-RxQueue &
-rx_queue(netvsc_rx_queue *queue)
-{
-    return *reinterpret_cast<RxQueue *>(queue);
-}
-
-void
-put_pairs(const Pairs &pairs, netvsc_pair_func *put, void *aux)
-{
-    for (const auto &[key, value] : pairs) {
-        put(aux, key.c_str(), value.c_str());
-    }
-}
+/* OVS writes a status into its database only if it differs from what the
+ * database said last; of what OVS itself has just written, it has not heard
+ * yet.  So a link that comes up right after the port was created (which wrote
+ * "down" over an older "up") stays "down" for ever.  Told again after this
+ * many ms, OVS knows better, and mostly has nothing to do. */
+constexpr long long kRepeat = 1000;
 
 } // namespace
 
-void
-netvsc_set_glue(const netvsc_glue *glue)
+/* --- The table ------------------------------------------------------------
+ */
+
+PortTable::PortTable(const netvsc_glue &glue, Claim claim)
+    : glue_(glue), claim_(claim), watch_([this](const Guid &device) {
+          auto error = diagnose(device);
+          return error ? error->message : std::string();
+      })
 {
-    table = new PortTable(*glue, Device::claim);
-    /* A switch that deleted its ports and ends leaves the goodbyes to the
-     * host half said, unless it waits for them. */
-    (void) std::atexit([] { (void) Device::wait_closed(kExitPatience); });
+}
+
+void
+PortTable::enter(Port *port)
+{
+    std::lock_guard lock(lock_);
+    ports_.push_back(port);
+}
+
+void
+PortTable::leave(Port *port)
+{
+    std::lock_guard lock(lock_);
+    std::erase(ports_, port);
 }
 
 bool
-netvsc_run(long long int now)
+PortTable::run(long long now)
 {
-    return table->run(now);
+    bool again = watch_.look(now);
+    std::lock_guard lock(lock_);
+    for (Port *port : ports_) {
+        again |= port->run(now);
+    }
+    return again;
 }
 
-long long int
-netvsc_next_run(void)
+long long
+PortTable::next_run()
 {
-    return table->next_run();
+    long long next = watch_.next_look();
+    std::lock_guard lock(lock_);
+    for (const Port *port : ports_) {
+        next = std::min(next, port->repeat_at_);
+    }
+    return next;
 }
 
-netvsc_port *
-netvsc_port_create(const char *name, void *netdev)
+std::optional<Error>
+PortTable::diagnose(const Guid &device)
 {
-    return new netvsc_port{Port(table, name, netdev)};
+    if (auto info = check_device(device); !info) {
+        return info.error();
+    }
+    std::lock_guard lock(lock_);
+    for (Port *port : ports_) {
+        if (port->has_device(device) && !port->is_gone()) {
+            return device_in_use(device, port->name_);
+        }
+    }
+    return std::nullopt;
+}
+
+Result<std::shared_ptr<Device>>
+PortTable::claim(Port *port, const Guid &device, const DeviceRequest &request)
+{
+    auto error = diagnose(device);
+    if (!error) {
+        {
+            /* A port that was deleted, or is being created anew, stays for a
+             * while: other threads of OVS still hold references to it. */
+            std::lock_guard lock(lock_);
+            for (Port *other : ports_) {
+                if (other->has_device(device)) {
+                    other->drop_device();
+                }
+            }
+        }
+        auto claimed = claim_(device, port->name_, request, port);
+        if (claimed) {
+            watch_.remove(port->name_);
+            return claimed;
+        }
+        error = claimed.error();
+    }
+    watch_.add(port->name_, device, error->message);
+    return *error;
+}
+
+/* --- A port ---------------------------------------------------------------
+ */
+
+Port::Port(PortTable *table, std::string name, void *netdev)
+    : table_(table), name_(std::move(name)), netdev_(netdev)
+{
+    table_->enter(this);
+}
+
+Port::~Port()
+{
+    table_->leave(this);
+    drop_device();
+}
+
+Status
+Port::set_options(std::span<const Option> options)
+{
+    auto parsed = parse_options(options);
+    if (!parsed) {
+        table_->watch_.remove(name_);
+        log(NETVSC_LOG_WARN, parsed.error().message);
+        return parsed.error();
+    }
+    const std::shared_ptr<Device> &current =
+        next_device_ ? next_device_ : device_;
+    if (current && current->guid() == parsed->device) {
+        std::lock_guard lock(lock_);
+        options_ = *parsed;
+        current->request(request());
+        return ok();
+    }
+    if (next_device_) {
+        std::lock_guard lock(lock_);
+        next_device_->disown();
+        next_device_.reset();
+        if (device_->guid() == parsed->device) {
+            options_ = *parsed;
+            device_->request(request());
+            return ok();
+        }
+    }
+
+    {
+        std::lock_guard lock(lock_);
+        options_ = *parsed;
+    }
+    auto claimed = table_->claim(this, parsed->device, request());
+    if (!claimed) {
+        log(NETVSC_LOG_WARN, claimed.error().message);
+        return claimed.error();
+    }
+    std::lock_guard lock(lock_);
+    if (device_) {
+        next_device_ = *claimed;
+        table_->glue_.request_reconfigure(netdev_);
+    } else {
+        device_ = *claimed;
+    }
+    return ok();
+}
+
+Pairs
+Port::options() const
+{
+    std::lock_guard lock(lock_);
+    if (!options_) {
+        return {};
+    }
+    return {{"vmbus-device", options_->device.str()},
+            {"n_rxq", std::to_string(options_->n_rxq)}};
+}
+
+Status
+Port::set_mtu(int mtu)
+{
+    if (static_cast<int64_t>(mtu_) == mtu) {
+        return ok();
+    }
+    DeviceStatus status = device_ ? device_->status() : DeviceStatus{};
+    bool limited = status.max_mtu != 0;
+    if (mtu < static_cast<int64_t>(kMinMtu) ||
+        (limited && mtu > static_cast<int64_t>(status.max_mtu))) {
+        Error error = {EINVAL,
+                       "MTU " + std::to_string(mtu) +
+                           " is out of range: give mtu_request from " +
+                           std::to_string(kMinMtu) +
+                           (limited ? " to " + std::to_string(status.max_mtu) +
+                                          ", the largest that driver and "
+                                          "host carry."
+                                    : " up.")};
+        log(NETVSC_LOG_WARN, error.message);
+        return error;
+    }
+    std::lock_guard lock(lock_);
+    mtu_ = static_cast<uint32_t>(mtu);
+    for (const auto &device : {device_, next_device_}) {
+        if (device) {
+            device->request(request());
+        }
+    }
+    return ok();
+}
+
+unsigned
+Port::reconfigure(unsigned n_txq)
+{
+    std::lock_guard lock(lock_);
+    if (next_device_) {
+        session_.reset();
+        device_->disown();
+        device_ = std::move(next_device_);
+        last_ = {};
+    }
+    n_txq_ = n_txq;
+    session_ = device_ ? device_->adopt_session(n_txq) : nullptr;
+    return session_ ? session_->n_txq() : n_txq;
+}
+
+unsigned
+Port::n_rxq() const
+{
+    std::lock_guard lock(lock_);
+    return session_ ? session_->n_rxq() : 1;
+}
+
+RxQueue *
+Port::open_rxq(unsigned queue)
+{
+    open_rxqs_.fetch_add(1, std::memory_order_relaxed);
+    std::lock_guard lock(lock_);
+    return session_ ? &session_->rxq(queue) : nullptr;
 }
 
 void
-netvsc_port_destroy(netvsc_port *port)
+Port::close_rxq()
 {
-    delete port;
+    open_rxqs_.fetch_sub(1, std::memory_order_relaxed);
 }
 
 int
-netvsc_port_set_options(netvsc_port *port, const netvsc_option *options,
-                        size_t n, char **error)
+Port::send(unsigned queue, std::span<const netvsc_tx_frame> frames) noexcept
 {
-    std::vector<Option> list;
-    for (size_t i = 0; i < n; i++) {
-        list.push_back({options[i].key, options[i].value});
+    if (!(flags_.load(std::memory_order_relaxed) & NETVSC_UP)) {
+        drops_.down.fetch_add(frames.size(), std::memory_order_relaxed);
+        return ENETDOWN;
     }
-    Status status = port->port.set_options(list);
-    if (status) {
-        return 0;
+    if (!session_) {
+        drops_.no_session.fetch_add(frames.size(), std::memory_order_relaxed);
+        return ENODEV;
     }
-    /* OVS's own errors have no full stop: ovs-vsctl adds one. */
-    std::string sentence = status.error().message;
-    if (sentence.ends_with('.')) {
-        sentence.pop_back();
+    size_t taken = session_->txq(queue % session_->n_txq()).send(frames);
+    if (taken < frames.size()) {
+        drops_.not_taken.fetch_add(frames.size() - taken,
+                                   std::memory_order_relaxed);
+        return EAGAIN;
     }
-    *error = strdup(sentence.c_str());
-    return status.error().code;
+    return 0;
 }
 
 void
-netvsc_port_get_options(const netvsc_port *port, netvsc_pair_func *put,
-                        void *aux)
+Port::count_not_ethernet(unsigned n) noexcept
 {
-    put_pairs(port->port.options(), put, aux);
+    drops_.not_ethernet.fetch_add(n, std::memory_order_relaxed);
 }
 
-int
-netvsc_port_set_mtu(netvsc_port *port, int mtu)
+unsigned
+Port::update_flags(unsigned off, unsigned on) noexcept
 {
-    Status status = port->port.set_mtu(mtu);
-    return status ? 0 : status.error().code;
+    unsigned old = flags_.load(std::memory_order_relaxed);
+    unsigned wanted;
+    do {
+        wanted = (old & ~off) | on;
+    } while (!flags_.compare_exchange_weak(old, wanted));
+    if (wanted != old) {
+        status_moved_.store(true, std::memory_order_release);
+    }
+    return old;
 }
 
-unsigned int
-netvsc_port_reconfigure(netvsc_port *port, unsigned int n_txq)
+netvsc_port_info
+Port::info() const
 {
-    return port->port.reconfigure(n_txq);
+    netvsc_port_info info = {};
+    info.numa_node = -1;
+    std::lock_guard lock(lock_);
+    info.mtu = static_cast<int>(mtu_);
+    if (!device_) {
+        return info;
+    }
+    DeviceStatus status = device_->status();
+    info.has_mac = status.sessions > 0;
+    std::copy(status.mac.begin(), status.mac.end(), info.mac);
+    info.carrier = status.link_up;
+    info.carrier_resets = status.link_resets;
+    info.link_speed = status.link_speed;
+    if (status.mtu) {
+        info.mtu = static_cast<int>(status.mtu);
+    }
+    info.numa_node = status.numa_node;
+    return info;
 }
 
-unsigned int
-netvsc_port_n_rxq(const netvsc_port *port)
+std::optional<PortView>
+Port::view() const
 {
-    return port->port.n_rxq();
+    std::lock_guard lock(lock_);
+    if (!device_) {
+        return std::nullopt;
+    }
+    unsigned flags = flags_.load(std::memory_order_relaxed);
+    return PortView{
+        .name = name_,
+        .device = device_->guid(),
+        .status = device_->status(),
+        .statistics = device_->statistics(),
+        .drops = {.not_taken = drops_.not_taken,
+                  .no_session = drops_.no_session,
+                  .down = drops_.down,
+                  .not_ethernet = drops_.not_ethernet},
+        .up = (flags & NETVSC_UP) != 0,
+        .promiscuous = (flags & NETVSC_PROMISC) != 0,
+        .wanted_mtu = mtu_,
+        .n_txq = session_ ? session_->n_txq() : n_txq_,
+    };
 }
 
-netvsc_rx_queue *
-netvsc_port_open_rxq(netvsc_port *port, unsigned int queue)
+/* --- What the device reports ----------------------------------------------
+ */
+
+void
+Port::status_changed() noexcept
 {
-    return reinterpret_cast<netvsc_rx_queue *>(port->port.open_rxq(queue));
+    status_moved_.store(true, std::memory_order_release);
+    table_->glue_.wake();
 }
 
 void
-netvsc_port_close_rxq(netvsc_port *port)
+Port::session_changed() noexcept
 {
-    port->port.close_rxq();
+    session_moved_.store(true, std::memory_order_release);
+    table_->glue_.wake();
 }
 
-unsigned int
-netvsc_rx_queue_poll(netvsc_rx_queue *queue, netvsc_rx_frame *frames)
+bool
+Port::run(long long now)
 {
-    return rx_queue(queue).poll({frames, NETVSC_MAX_BURST});
-}
-
-void
-netvsc_rx_queue_release(netvsc_rx_queue *queue)
-{
-    rx_queue(queue).release();
-}
-
-int
-netvsc_port_send(netvsc_port *port, unsigned int queue,
-                 const netvsc_tx_frame *frames, unsigned int n)
-{
-    return port->port.send(queue, {frames, n});
-}
-
-void
-netvsc_port_count_not_ethernet(netvsc_port *port, unsigned int n)
-{
-    port->port.count_not_ethernet(n);
-}
-
-unsigned int
-netvsc_port_update_flags(netvsc_port *port, unsigned int off, unsigned int on)
-{
-    return port->port.update_flags(off, on);
+    if (now >= repeat_at_) {
+        repeat_at_ = LLONG_MAX;
+        table_->glue_.status_changed(netdev_);
+    }
+    if (session_moved_.exchange(false, std::memory_order_acquire)) {
+        table_->glue_.request_reconfigure(netdev_);
+    }
+    if (!status_moved_.exchange(false, std::memory_order_acquire) ||
+        !device_) {
+        return false;
+    }
+    device_->request(request());
+    DeviceStatus status = device_->status();
+    log_changes(status);
+    /* The bridge takes its own address and datapath id from its ports' when
+     * it configures itself, and only then. */
+    bool new_address = status.sessions > 0 && status.mac != last_.mac;
+    last_ = std::move(status);
+    table_->glue_.status_changed(netdev_);
+    repeat_at_ = now + kRepeat;
+    return new_address;
 }
 
 void
-netvsc_port_get_info(const netvsc_port *port, netvsc_port_info *info)
+Port::log_changes(const DeviceStatus &status)
 {
-    *info = port->port.info();
+    if (status.error != last_.error && !status.error.empty()) {
+        log(NETVSC_LOG_WARN, status.error);
+    }
+    if (status.state == DeviceState::kReady &&
+        status.sessions != last_.sessions) {
+        log(NETVSC_LOG_INFO,
+            "attached to network device " + device_->guid().str() + ", MTU " +
+                std::to_string(status.mtu) + ", " +
+                std::to_string(status.n_rxq) + " of " +
+                std::to_string(status.n_rxq_requested) +
+                " receive queues, link " + (status.link_up ? "up" : "down") +
+                " at " + speed_text(status.link_speed));
+        if (status.mtu != mtu_) {
+            log(NETVSC_LOG_WARN, "The MTU is " + std::to_string(status.mtu) +
+                                     ", not " + std::to_string(mtu_) +
+                                     ": driver and host carry up to " +
+                                     std::to_string(status.max_mtu) +
+                                     "; lower mtu_request to that.");
+        }
+    } else if (status.link_up != last_.link_up) {
+        log(NETVSC_LOG_INFO,
+            std::string("link is ") + (status.link_up ? "up" : "down"));
+    }
 }
 
 void
-netvsc_port_get_stats(const netvsc_port *port, netvsc_port_stats *stats)
+Port::log(netvsc_log_level level, const std::string &message) const
 {
-    auto view = port->port.view();
-    *stats = view ? standard_statistics(*view) : netvsc_port_stats{};
+    table_->glue_.log(level, name_.c_str(), message.c_str());
+}
+
+/* --- Helpers --------------------------------------------------------------
+ */
+
+bool
+Port::has_device(const Guid &device) const
+{
+    std::lock_guard lock(lock_);
+    return (device_ && device_->guid() == device) ||
+           (next_device_ && next_device_->guid() == device);
+}
+
+bool
+Port::is_gone() const
+{
+    return table_->glue_.is_removed(netdev_) &&
+           open_rxqs_.load(std::memory_order_relaxed) == 0;
 }
 
 void
-netvsc_port_get_counters(const netvsc_port *port, netvsc_counter_func *put,
-                         void *aux)
+Port::drop_device()
 {
-    if (auto view = port->port.view()) {
-        for (const auto &[name, value] : custom_statistics(*view)) {
-            put(aux, name.c_str(), value);
+    std::lock_guard lock(lock_);
+    session_.reset();
+    for (auto *device : {&device_, &next_device_}) {
+        if (*device) {
+            (*device)->disown();
+            device->reset();
         }
     }
 }
 
-void
-netvsc_port_get_status(const netvsc_port *port, netvsc_pair_func *put,
-                       void *aux)
+/* What options, MTU and flags ask of the device. */
+DeviceRequest
+Port::request() const
 {
-    if (auto view = port->port.view()) {
-        put_pairs(status_pairs(*view), put, aux);
-    }
+    unsigned flags = flags_.load(std::memory_order_relaxed);
+    return {.n_rxq = options_->n_rxq,
+            .mtu = mtu_,
+            .promiscuous = (flags & NETVSC_PROMISC) != 0,
+            .up = (flags & NETVSC_UP) != 0};
 }
 
-char *
-netvsc_port_show(const netvsc_port *port)
-{
-    auto view = port->port.view();
-    return strdup(view ? describe(*view).c_str() : "");
-}
+} // namespace netvsc::provider

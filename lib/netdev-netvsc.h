@@ -1,165 +1,141 @@
-/* Between Open vSwitch's glue (C) and the policy of type=netvsc (C++): plain
- * C types, no OVS type and no protocol.
+/* A netvsc port: options, the device they name, the session in use.
  *
- * The glue knows netdevs and packets, the policy devices and sessions.
- * Strings that are returned through `char **` or as `char *` are malloc()ed
- * and the caller's to free.  Errors are positive errno values. */
+ * The glue calls for its netdev, the device's control thread reports what
+ * changed; a change is only noted then, and the main thread acts on it in
+ * PortTable::run().  So everything that OVS hears from us, it hears on its
+ * main thread. */
 
 #pragma once
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include <atomic>
+#include <climits>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
 
-#include "driver/frame.h"
+#include "driver/cache_line.h"
+#include "driver/device.h"
+#include "driver/rx_queue.h"
+#include "lib/device_watch.h"
+#include "lib/netvsc-abi.h"
+#include "lib/port_options.h"
+#include "lib/port_report.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+namespace netvsc::provider {
 
-/* OVS's burst and the driver's: frames of one call. */
-#define NETVSC_MAX_BURST 32
+class Port;
 
-/* A port that OVS was asked for; lives as long as its netdev. */
-struct netvsc_port;
-/* A receive queue of the session that a port uses. */
-struct netvsc_rx_queue;
+/* All ports of the process, and what they share. */
+class PortTable {
+public:
+    using Claim = Result<std::shared_ptr<Device>> (*)(const Guid &,
+                                                      const std::string &,
+                                                      const DeviceRequest &,
+                                                      DeviceObserver *);
 
-enum netvsc_log_level { NETVSC_LOG_INFO, NETVSC_LOG_WARN };
+    PortTable(const netvsc_glue &glue, Claim claim);
 
-/* What the policy asks of the glue.  Except for wake(), called on OVS's main
- * thread, from within netvsc_run() or netvsc_port_set_options(). */
-struct netvsc_glue {
-    /* Makes the main loop call netvsc_run() soon.  Any thread. */
-    void (*wake)(void);
-    void (*request_reconfigure)(void *netdev);
-    /* Status, carrier, MTU, address or flags are not what they were. */
-    void (*status_changed)(void *netdev);
-    /* OVS has dropped the netdev from its names and only waits for the
-     * last reference to it. */
-    bool (*is_removed)(void *netdev);
-    void (*log)(enum netvsc_log_level, const char *port, const char *message);
+    /* As netvsc_run() and netvsc_next_run(). */
+    [[nodiscard]] bool run(long long now);
+    [[nodiscard]] long long next_run();
+
+private:
+    friend class Port;
+
+    void enter(Port *port);
+    void leave(Port *port);
+
+    /* Main thread.  Gives `device` to `port`; waits for it if that is not
+     * possible now. */
+    Result<std::shared_ptr<Device>> claim(Port *port, const Guid &device,
+                                          const DeviceRequest &request);
+
+    /* Main thread.  Why no port could use `device` now, if so. */
+    std::optional<Error> diagnose(const Guid &device);
+
+    const netvsc_glue glue_;
+    const Claim claim_;
+    DeviceWatch watch_; /* Main thread. */
+    std::mutex lock_;   /* Taken before a port's. */
+    std::vector<Port *> ports_;
 };
 
-/* --- Process --- */
+class Port final : private DeviceObserver {
+public:
+    Port(PortTable *table, std::string name, void *netdev);
+    ~Port();
+    Port(const Port &) = delete;
+    Port &operator=(const Port &) = delete;
 
-/* Once, before anything else. */
-void netvsc_set_glue(const struct netvsc_glue *);
+    /* As their namesakes in lib/netvsc-abi.h. */
+    Status set_options(std::span<const Option> options);
+    Pairs options() const;
+    Status set_mtu(int mtu);
+    unsigned reconfigure(unsigned n_txq);
+    unsigned n_rxq() const;
+    RxQueue *open_rxq(unsigned queue);
+    void close_rxq();
+    int send(unsigned queue, std::span<const netvsc_tx_frame> frames) noexcept;
+    void count_not_ethernet(unsigned n) noexcept;
+    unsigned update_flags(unsigned off, unsigned on) noexcept;
 
-/* The main thread's regular visit.  `now` is in ms of any steady clock.
- * Returns true if the bridge has to configure itself again. */
-bool netvsc_run(long long int now);
+    netvsc_port_info info() const;
+    /* Nothing while the port has no device. */
+    std::optional<PortView> view() const;
 
-/* When netvsc_run() wants to be called at the latest; LLONG_MAX: whenever. */
-long long int netvsc_next_run(void);
+private:
+    friend class PortTable;
 
-/* --- A port's life; main thread unless said otherwise --- */
+    /* On the device's control thread. */
+    void status_changed() noexcept override;
+    void session_changed() noexcept override;
 
-struct netvsc_port *netvsc_port_create(const char *name, void *netdev);
+    /* Main thread: acts on what was noted.  True if the bridge has to
+     * configure itself again. */
+    bool run(long long now);
+    void log_changes(const DeviceStatus &status);
+    void log(netvsc_log_level level, const std::string &message) const;
 
-/* Any thread.  No queue of the port may be in use. */
-void netvsc_port_destroy(struct netvsc_port *);
+    bool has_device(const Guid &device) const;
+    /* OVS has removed the port and no datapath uses it any more. */
+    bool is_gone() const;
+    void drop_device();
+    DeviceRequest request() const;
 
-struct netvsc_option {
-    const char *key;
-    const char *value;
+    PortTable *const table_;
+    const std::string name_;
+    void *const netdev_;
+
+    /* Written by the main thread under lock_ (by another one only at the
+     * very end); so the main thread reads without it. */
+    mutable std::mutex lock_;
+    std::optional<PortOptions> options_;
+    uint32_t mtu_ = 1500;            /* Asked for. */
+    std::shared_ptr<Device> device_; /* Claimed. */
+    /* Claimed by new options, in force after reconfigure(). */
+    std::shared_ptr<Device> next_device_;
+    unsigned n_txq_ = 1;
+
+    /* Read for each burst.  The session changes only while no thread is in
+     * the data path, which therefore reads it without the lock. */
+    alignas(kCacheLine) std::shared_ptr<Session> session_;
+    std::atomic<unsigned> flags_{NETVSC_UP | NETVSC_PROMISC};
+
+    /* Looked at and cleared by each pass of the main loop. */
+    alignas(kCacheLine) std::atomic<bool> session_moved_{false};
+    std::atomic<bool> status_moved_{false};
+    std::atomic<unsigned> open_rxqs_{0};
+    /* Main thread. */
+    DeviceStatus last_;               /* What run() saw last. */
+    long long repeat_at_ = LLONG_MAX; /* When OVS is told once more. */
+
+    struct alignas(kCacheLine) {
+        std::atomic<uint64_t> not_taken{0}, no_session{0}, down{0},
+            not_ethernet{0};
+    } drops_;
 };
 
-/* Takes all options of the port, and the device that they name; an error
- * comes with a sentence for the operator. */
-int netvsc_port_set_options(struct netvsc_port *, const struct netvsc_option *,
-                            size_t n, char **error);
-
-typedef void netvsc_pair_func(void *aux, const char *key, const char *value);
-
-/* The options as they were accepted.  Any thread. */
-void netvsc_port_get_options(const struct netvsc_port *, netvsc_pair_func *,
-                             void *aux);
-
-/* EINVAL if no host carries it; the sentence is logged. */
-int netvsc_port_set_mtu(struct netvsc_port *, int mtu);
-
-/* For netdev_reconfigure(): swaps in the session that is ready now, if there
- * is one, with `n_txq` transmit queues, or as many as its send sections
- * allow.  Returns how many.  No thread is in the data path. */
-unsigned int netvsc_port_reconfigure(struct netvsc_port *,
-                                     unsigned int n_txq);
-unsigned int netvsc_port_n_rxq(const struct netvsc_port *);
-
-/* NULL while there is no session.  The port counts the open queues: who has
- * some is in a datapath. */
-struct netvsc_rx_queue *netvsc_port_open_rxq(struct netvsc_port *,
-                                             unsigned int queue);
-void netvsc_port_close_rxq(struct netvsc_port *);
-
-/* --- Data path --- */
-
-/* Fills `frames`, an array of NETVSC_MAX_BURST, and returns how many.  The
- * views end at the release, which has to follow also when there were none.
- * One thread at a time. */
-unsigned int netvsc_rx_queue_poll(struct netvsc_rx_queue *,
-                                  struct netvsc_rx_frame *frames);
-void netvsc_rx_queue_release(struct netvsc_rx_queue *);
-
-/* Sends at most NETVSC_MAX_BURST frames, whose memory is free again at the
- * return, and drops and counts what cannot go out.  Returns 0 or why frames
- * were dropped: EAGAIN the host is behind, ENODEV no session, ENETDOWN the
- * port is down.  One thread at a time for each `queue`. */
-int netvsc_port_send(struct netvsc_port *, unsigned int queue,
-                     const struct netvsc_tx_frame *frames, unsigned int n);
-
-/* Counts packets that are no Ethernet frames and were not sent. */
-void netvsc_port_count_not_ethernet(struct netvsc_port *, unsigned int n);
-
-/* --- What netdevs are asked; any thread --- */
-
-enum netvsc_flags {
-    NETVSC_UP = 1 << 0,
-    NETVSC_PROMISC = 1 << 1,
-};
-
-/* Returns the flags as they were.  Async-signal-safe: records the change,
- * netvsc_run() acts on it. */
-unsigned int netvsc_port_update_flags(struct netvsc_port *, unsigned int off,
-                                      unsigned int on);
-
-struct netvsc_port_info {
-    bool has_mac; /* Not before the first session. */
-    uint8_t mac[6];
-    bool carrier;
-    unsigned int carrier_resets;
-    uint64_t link_speed; /* bit/s; 0: unknown. */
-    int mtu;             /* In force, or asked for when there is no session. */
-    int numa_node;       /* -1: unknown. */
-};
-void netvsc_port_get_info(const struct netvsc_port *,
-                          struct netvsc_port_info *);
-
-/* OVS's bins of packet sizes: 1_to_64 to 1523_to_max. */
-#define NETVSC_SIZE_BINS 7
-
-/* OVS's standard columns; lib/port_report.h says what each consists of. */
-struct netvsc_port_stats {
-    uint64_t rx_packets, rx_bytes, rx_dropped, rx_errors, rx_multicast;
-    uint64_t tx_packets, tx_bytes, tx_dropped, tx_errors;
-    uint64_t rx_bins[NETVSC_SIZE_BINS], tx_bins[NETVSC_SIZE_BINS];
-};
-void netvsc_port_get_stats(const struct netvsc_port *,
-                           struct netvsc_port_stats *);
-
-typedef void netvsc_counter_func(void *aux, const char *name, uint64_t value);
-
-/* What has no standard column. */
-void netvsc_port_get_counters(const struct netvsc_port *,
-                              netvsc_counter_func *, void *aux);
-
-/* For the Interface's status column. */
-void netvsc_port_get_status(const struct netvsc_port *, netvsc_pair_func *,
-                            void *aux);
-
-/* Everything about the port, as lines of at most 80 columns. */
-char *netvsc_port_show(const struct netvsc_port *);
-
-#ifdef __cplusplus
-}
-#endif
+} // namespace netvsc::provider

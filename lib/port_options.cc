@@ -8,7 +8,7 @@
 
 #include <errno.h>
 
-#include "driver/sysfs.h"
+#include "driver/kernel/sysfs.h"
 
 namespace netvsc::provider {
 

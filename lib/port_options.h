@@ -6,7 +6,7 @@
 #include <string>
 
 #include "driver/error.h"
-#include "driver/guid.h"
+#include "driver/kernel/guid.h"
 
 namespace netvsc::provider {
 

@@ -7,7 +7,7 @@
 #include <numeric>
 
 #include "driver/ethernet.h"
-#include "driver/sysfs.h"
+#include "driver/kernel/sysfs.h"
 
 namespace netvsc::provider {
 

@@ -29,7 +29,7 @@
 
 #include "driver/device.h"
 #include "driver/statistics.h"
-#include "lib/netdev-netvsc.h"
+#include "lib/netvsc-abi.h"
 #include "lib/port_options.h"
 
 namespace netvsc::provider {

@@ -7,9 +7,9 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
-#include "host/error.h"
-#include "host/log.h"
-#include "host/unix_socket.h"
+#include "host/base/error.h"
+#include "host/base/log.h"
+#include "host/base/unix_socket.h"
 #include "wire/uio_socket.h"
 
 namespace netvsc::host {

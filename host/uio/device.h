@@ -11,7 +11,7 @@
 #include <memory>
 #include <optional>
 
-#include "host/monitor.h"
+#include "host/netvsp/monitor.h"
 #include "host/nic.h"
 #include "host/uio/pages.h"
 

@@ -1,6 +1,6 @@
 #include "host/uio/pages.h"
 
-#include "host/bytes.h"
+#include "host/base/bytes.h"
 
 namespace netvsc::host {
 

@@ -2,7 +2,7 @@
 
 #pragma once
 
-#include "host/unique_fd.h"
+#include "host/base/unique_fd.h"
 #include "wire/vmbus.h"
 
 namespace netvsc::host {

@@ -2,7 +2,7 @@
 
 #include <fcntl.h>
 
-#include "host/error.h"
+#include "host/base/error.h"
 #include "wire/vmbus.h"
 
 namespace netvsc::host {

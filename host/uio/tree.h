@@ -10,9 +10,9 @@
 #include <optional>
 #include <string>
 
+#include "host/base/root_lock.h"
 #include "host/config.h"
 #include "host/nic.h"
-#include "host/root_lock.h"
 
 namespace netvsc::host {
 

@@ -5,7 +5,7 @@
 #include <span>
 #include <string_view>
 
-#include "host/bytes.h"
+#include "host/base/bytes.h"
 #include "host/vmm/aml.h"
 #include "host/vmm/ports.h"
 

@@ -2,7 +2,7 @@
 
 #include <sys/mman.h>
 
-#include "host/error.h"
+#include "host/base/error.h"
 #include "wire/vmbus_messages.h"
 
 namespace netvsc::host::vmm {

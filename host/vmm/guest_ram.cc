@@ -1,6 +1,6 @@
 #include "host/vmm/guest_ram.h"
 
-#include "host/error.h"
+#include "host/base/error.h"
 
 namespace netvsc::host::vmm {
 

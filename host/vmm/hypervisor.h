@@ -7,7 +7,7 @@
 
 #include <cstdint>
 
-#include "host/bytes.h"
+#include "host/base/bytes.h"
 
 namespace netvsc::host::vmm {
 

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "host/error.h"
-#include "host/unique_fd.h"
+#include "host/base/error.h"
+#include "host/base/unique_fd.h"
 #include "host/vmm/kvm_api.h"
 
 namespace netvsc::host::vmm {

@@ -6,7 +6,7 @@
 #include <pthread.h>
 #include <sys/eventfd.h>
 
-#include "host/log.h"
+#include "host/base/log.h"
 #include "host/vmm/acpi.h"
 #include "host/vmm/cpuid.h"
 #include "host/vmm/hypercall.h"

@@ -12,7 +12,7 @@
 #include <thread>
 #include <vector>
 
-#include "host/event_loop.h"
+#include "host/base/event_loop.h"
 #include "host/vmm/guest_ram.h"
 #include "host/vmm/hypervisor.h"
 #include "host/vmm/kvm.h"

@@ -8,8 +8,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "host/error.h"
-#include "host/unique_fd.h"
+#include "host/base/error.h"
+#include "host/base/unique_fd.h"
 #include "host/vmm/acpi.h"
 
 namespace netvsc::host::vmm {

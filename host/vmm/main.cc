@@ -13,10 +13,10 @@
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
 
+#include "host/base/error.h"
+#include "host/base/log.h"
 #include "host/command_line.h"
 #include "host/control.h"
-#include "host/error.h"
-#include "host/log.h"
 #include "host/vmm/kvm_machine.h"
 #include "host/vmm/vm_machine.h"
 

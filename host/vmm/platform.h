@@ -8,7 +8,7 @@
 #include <mutex>
 #include <optional>
 
-#include "host/bytes.h"
+#include "host/base/bytes.h"
 #include "host/vmm/uart.h"
 
 namespace netvsc::host::vmm {

@@ -1,7 +1,7 @@
 #include "host/vmm/vm_machine.h"
 
-#include "host/error.h"
-#include "host/log.h"
+#include "host/base/error.h"
+#include "host/base/log.h"
 
 namespace netvsc::host::vmm {
 

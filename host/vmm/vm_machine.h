@@ -9,8 +9,8 @@
 #include <list>
 #include <thread>
 
+#include "host/base/root_lock.h"
 #include "host/commands.h"
-#include "host/root_lock.h"
 #include "host/vmm/vmbus_device.h"
 
 namespace netvsc::host::vmm {

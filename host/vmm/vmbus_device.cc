@@ -4,7 +4,7 @@
 
 #include <sys/eventfd.h>
 
-#include "host/error.h"
+#include "host/base/error.h"
 
 namespace netvsc::host::vmm {
 

@@ -3,7 +3,7 @@
 
 #pragma once
 
-#include "host/monitor.h"
+#include "host/netvsp/monitor.h"
 #include "host/nic.h"
 #include "host/vmm/vmbus_server.h"
 

@@ -1,8 +1,8 @@
 #include "host/vmm/vmbus_server.h"
 
-#include "host/error.h"
-#include "host/log.h"
-#include "host/monitor.h"
+#include "host/base/error.h"
+#include "host/base/log.h"
+#include "host/netvsp/monitor.h"
 
 namespace netvsc::host::vmm {
 

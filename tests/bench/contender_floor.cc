@@ -5,10 +5,10 @@
 #include <cstring>
 #include <stdexcept>
 
-#include "driver/guid.h"
+#include "driver/kernel/guid.h"
+#include "driver/kernel/sysfs.h"
 #include "driver/negotiation.h"
 #include "driver/session.h"
-#include "driver/sysfs.h"
 #include "tests/bench/floor.h"
 #include "tests/bench/netvsc_packets.h"
 #include "wire/oid.h"

@@ -23,9 +23,9 @@
 #include <nlohmann/json.hpp>
 #include <sched.h>
 
-#include "host/log.h"
-#include "host/machine.h"
-#include "host/test_frame.h"
+#include "host/base/log.h"
+#include "host/uio/machine.h"
+#include "host/wires/test_frame.h"
 #include "tests/bench/contender_dpdk.h"
 #include "tests/bench/contender_floor.h"
 #include "tests/bench/contender_netvsc.h"
@@ -65,7 +65,7 @@ constexpr unsigned kFrames = 96;
  * apart, so that all sets of a first-level cache are used. */
 constexpr size_t kCopyBytes = 2048 + 64;
 
-/* The host's name for sizes in turn (host/generator.cc). */
+/* The host's name for sizes in turn (host/wires/generator.cc). */
 constexpr uint32_t kImix = host::GeneratorConfig::kImix;
 constexpr uint32_t kLongest = 1514; /* At the MTU that all of them have. */
 constexpr uint32_t kImixSizes[] = {64, 594, 64, 64, 594, 64,

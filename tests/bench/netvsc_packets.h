@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#include "lib/netdev-netvsc.h"
+#include "lib/netvsc-abi.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -27,7 +27,7 @@
 #include <x86intrin.h>
 
 #include "driver/counter.h"
-#include "host/test_frame.h"
+#include "host/wires/test_frame.h"
 #include "tests/bench/contender_dpdk.h"
 #include "tests/bench/contender_netvsc.h"
 

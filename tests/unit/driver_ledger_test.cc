@@ -9,7 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "driver/cache_line.h"
-#include "driver/guid.h"
+#include "driver/kernel/guid.h"
 #include "driver/send_sections.h"
 #include "driver/size_bins.h"
 #include "driver/statistics.h"

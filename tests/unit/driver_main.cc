@@ -1,5 +1,5 @@
 /* main() of the driver's unit tests: gives the process a system root of its
- * own, which driver/sysfs.h reads only once. */
+ * own, which driver/kernel/sysfs.h reads only once. */
 
 #include <cstdlib>
 #include <filesystem>

@@ -13,7 +13,7 @@
 #include <gtest/gtest.h>
 
 #include "driver/device.h"
-#include "driver/sysfs.h"
+#include "driver/kernel/sysfs.h"
 
 namespace netvsc {
 namespace {

@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "driver/uio_mapping.h"
+#include "driver/kernel/uio_mapping.h"
 
 namespace netvsc {
 namespace {

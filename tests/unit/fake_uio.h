@@ -16,7 +16,7 @@
 
 #include <sys/mman.h>
 
-#include "driver/uio.h"
+#include "driver/kernel/uio.h"
 #include "wire/vmbus.h"
 
 namespace netvsc::test {

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "host/checksum.h"
+#include "host/base/checksum.h"
 #include "tests/unit/host_guest.h"
 
 namespace netvsc::host::test {

@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "host/base/error.h"
 #include "host/config.h"
-#include "host/error.h"
 
 namespace netvsc::host::test {
 

@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-#include "host/test_frame.h"
+#include "host/wires/test_frame.h"
 #include "tests/unit/host_guest.h"
 
 namespace netvsc::host::test {

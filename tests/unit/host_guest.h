@@ -13,8 +13,8 @@
 #include <string>
 #include <vector>
 
-#include "host/generator_backend.h"
-#include "host/netvsp.h"
+#include "host/netvsp/netvsp.h"
+#include "host/wires/generator_backend.h"
 
 namespace netvsc::host::test {
 

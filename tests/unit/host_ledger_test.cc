@@ -4,8 +4,8 @@
 
 #include <gtest/gtest.h>
 
-#include "host/completion_queue.h"
-#include "host/sub_allocations.h"
+#include "host/netvsp/completion_queue.h"
+#include "host/netvsp/sub_allocations.h"
 
 namespace netvsc::host::test {
 

@@ -13,10 +13,10 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
+#include "host/base/error.h"
+#include "host/base/unix_socket.h"
 #include "host/control.h"
-#include "host/error.h"
-#include "host/machine.h"
-#include "host/unix_socket.h"
+#include "host/uio/machine.h"
 #include "tests/unit/host_guest.h"
 
 namespace netvsc::host::test {

@@ -5,8 +5,8 @@
 #include <poll.h>
 #include <sys/mman.h>
 
-#include "host/guest_memory.h"
-#include "host/peer.h"
+#include "host/netvsp/guest_memory.h"
+#include "host/wires/peer.h"
 #include "tests/unit/host_guest.h"
 
 namespace netvsc::host::test {

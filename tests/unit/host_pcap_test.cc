@@ -7,8 +7,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include "host/error.h"
-#include "host/pcap_backend.h"
+#include "host/base/error.h"
+#include "host/wires/pcap_backend.h"
 #include "tests/unit/host_guest.h"
 
 namespace netvsc::host::test {

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "host/ring.h"
+#include "host/netvsp/ring.h"
 #include "tests/unit/host_guest.h"
 
 namespace netvsc::host::test {

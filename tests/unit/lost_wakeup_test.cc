@@ -17,7 +17,7 @@
 #include <gtest/gtest.h>
 
 #include "driver/ring.h"
-#include "host/ring.h"
+#include "host/netvsp/ring.h"
 
 namespace netvsc {
 namespace {

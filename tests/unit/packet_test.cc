@@ -11,7 +11,7 @@
 #include <errno.h>
 #include <gtest/gtest.h>
 
-#include "lib/netdev-netvsc.h"
+#include "lib/netvsc-abi.h"
 #include "tests/unit/packet_probe.h"
 
 namespace {

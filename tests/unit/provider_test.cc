@@ -14,7 +14,7 @@
 
 #include "driver/session.h"
 #include "lib/device_watch.h"
-#include "lib/port.h"
+#include "lib/netdev-netvsc.h"
 
 using namespace netvsc;
 using namespace netvsc::provider;

@@ -22,7 +22,7 @@
 
 #include "driver/device.h"
 #include "driver/session.h"
-#include "host/machine.h"
+#include "host/uio/machine.h"
 
 namespace netvsc {
 namespace {

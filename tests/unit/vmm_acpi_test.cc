@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-#include "host/bytes.h"
+#include "host/base/bytes.h"
 #include "host/vmm/acpi.h"
 #include "host/vmm/aml.h"
 #include "tests/unit/host_guest.h"

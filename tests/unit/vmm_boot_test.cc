@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-#include "host/error.h"
+#include "host/base/error.h"
 #include "host/vmm/guest_ram.h"
 #include "host/vmm/linux_boot.h"
 #include "tests/unit/host_guest.h"

@@ -10,7 +10,7 @@
 
 #include <gtest/gtest.h>
 
-#include "host/error.h"
+#include "host/base/error.h"
 #include "host/vmm/vm_machine.h"
 #include "tests/unit/host_guest.h"
 

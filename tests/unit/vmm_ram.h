@@ -3,7 +3,7 @@
 
 #pragma once
 
-#include "host/unique_fd.h"
+#include "host/base/unique_fd.h"
 #include "host/vmm/hypervisor.h"
 
 namespace netvsc::host::vmm::test {

@@ -1,0 +1,40 @@
+/* Ethernet frames as they are on the wire: the few offsets that a virtual
+ * switch port looks at. */
+
+#pragma once
+
+#include <bit>
+
+#include "host/base/bytes.h"
+
+namespace netvsc::host {
+
+inline constexpr size_t kEthernetHeader = 14;
+inline constexpr size_t kEthernetAddress = 6;
+inline constexpr size_t kEthernetTypeAt = 12;
+inline constexpr size_t kVlanTagSize = 4;
+
+inline constexpr uint16_t kEthernetIpv4 = 0x0800;
+inline constexpr uint16_t kEthernetVlan = 0x8100;
+inline constexpr uint16_t kEthernetIpv6 = 0x86dd;
+
+/* Swaps on the little-endian machines that wire/ supports. */
+[[nodiscard]] constexpr uint16_t
+host_to_be16(uint16_t value)
+{
+    return static_cast<uint16_t>(value << 8 | value >> 8);
+}
+
+[[nodiscard]] inline uint16_t
+load_be16(Bytes bytes, size_t offset)
+{
+    return host_to_be16(load<uint16_t>(bytes, offset));
+}
+
+inline void
+store_be16(MutableBytes bytes, size_t offset, uint16_t value)
+{
+    store(bytes, offset, host_to_be16(value));
+}
+
+} // namespace netvsc::host

@@ -1,0 +1,480 @@
+#include "host/netvsp/netvsp.h"
+
+#include <algorithm>
+
+#include "host/base/ethernet.h"
+#include "host/base/log.h"
+
+namespace netvsc::host {
+
+namespace nvsp = wire::nvsp;
+
+namespace {
+
+/* Ring packets of one round.  Bounded, so that frames for the guest and the
+ * NIC's other duties get their turn. */
+constexpr unsigned kGuestPackets = 256;
+
+/* Rounds after a close: more than a full ring of the smallest packets needs,
+ * but an end for a guest that kept a mapping and goes on writing. */
+constexpr unsigned kLastRounds = 512;
+
+/* NVSP replies that may wait for room.  A guest has one request at a time. */
+constexpr size_t kMaxReplies = 64;
+
+/* A guest that has not read its ring for so long does not want the frames
+ * that wait for it: a switch would have dropped them. */
+constexpr uint64_t kHoldNs = 100'000'000;
+
+/* The version that brought a message which came after version 1 (D.2); to an
+ * older host it is of an unknown type. */
+uint32_t
+first_version(uint32_t type)
+{
+    switch (type) {
+    case nvsp::kSendNdisConfig:
+        return nvsp::kVersion2;
+    case nvsp::kSwitchDataPath:
+        return nvsp::kVersion4;
+    case nvsp::kSubchannel:
+        return nvsp::kVersion5;
+    default:
+        return 0;
+    }
+}
+
+} // namespace
+
+NetVsp::NetVsp(const NicConfig &nic, FrontEnd &front_end, Backend &backend,
+               Counters &counters, Trace trace, bool link_up)
+    : nic_(nic), front_end_(front_end), backend_(backend),
+      generator_(backend.generator()), sink_(backend.sink()),
+      counters_(counters), trace_(std::move(trace)),
+      channel_(front_end, counters, trace_),
+      receive_(nic, channel_, counters, trace_),
+      gatherer_(front_end.memory(), trace_),
+      transmit_(nic, agreement_, backend, counters),
+      completions_(uint64_t{nic.completion_delay_us} * 1000), link_up_(link_up)
+{
+    agreement_.mtu = std::min(nic.mtu, kDefaultMtu);
+}
+
+/* --- The worker's round ------------------------------------------------ */
+
+bool
+NetVsp::serve(uint64_t now_ns)
+{
+    if (failed()) {
+        return drop_frames(backend_, counters_.rx.dropped_no_session) != 0;
+    }
+    if (!masked_) {
+        channel_.mask();
+        masked_ = true;
+    }
+    lacking_room_ = 0;
+    bool busy = read_guest(now_ns);
+    if (!failed()) {
+        busy |= flush_control();
+        busy |= flush_completions(now_ns);
+        busy |= deliver(now_ns);
+        if (const char *fault = channel_.fault()) {
+            fail(fault);
+        }
+    }
+    backend_.flush();
+    if (failed()) {
+        return true;
+    }
+    channel_.publish();
+    return busy;
+}
+
+void
+NetVsp::finish()
+{
+    for (unsigned i = 0; i < kLastRounds && !failed(); i++) {
+        if (!read_guest(0)) {
+            break;
+        }
+        flush_completions(UINT64_MAX);
+    }
+    backend_.flush();
+}
+
+bool
+NetVsp::prepare_sleep()
+{
+    if (failed()) {
+        return true;
+    }
+    masked_ = false;
+    bool packets = channel_.unmask();
+    if (packets && accepts_packets()) {
+        return false;
+    }
+    return !lacking_room_ || channel_.wait_for_room(lacking_room_);
+}
+
+uint64_t
+NetVsp::next_due_ns(uint64_t now_ns) const
+{
+    uint64_t due = UINT64_MAX;
+    if (failed()) {
+        return due;
+    }
+    if (!lacking_room_ && !completions_.empty()) {
+        due = completions_.front().due;
+    }
+    if (!wants_frames(now_ns)) {
+        due = std::min(due, blocked_since_ns_ + kHoldNs);
+    }
+    return due;
+}
+
+bool
+NetVsp::wants_frames(uint64_t now_ns) const
+{
+    return !blocked_since_ns_ || now_ns - blocked_since_ns_ >= kHoldNs;
+}
+
+void
+NetVsp::set_link(bool up)
+{
+    link_up_ = up;
+    if (rndis_) {
+        rndis_->set_link(up, control_);
+    }
+}
+
+const char *
+NetVsp::state() const
+{
+    if (failed()) {
+        return "failed";
+    }
+    return rndis_ && rndis_->running() ? "ready" : "open";
+}
+
+uint32_t
+NetVsp::filter() const
+{
+    return rndis_ ? rndis_->oids().filter() : 0;
+}
+
+/* --- Guest to host ----------------------------------------------------- */
+
+/* A guest that is owed much has to wait for it before it sends more. */
+bool
+NetVsp::accepts_packets() const
+{
+    return !completions_.full() && replies_.size() < kMaxReplies;
+}
+
+bool
+NetVsp::read_guest(uint64_t now_ns)
+{
+    RingPacket packet;
+    for (unsigned i = 0; i < kGuestPackets; i++) {
+        if (!accepts_packets()) {
+            return i != 0;
+        }
+        if (channel_.read(packet) != IncomingRing::Result::kPacket) {
+            return i != 0; /* A broken ring is found after the round. */
+        }
+        if (const char *error = handle(packet, now_ns)) {
+            fail(error);
+            return true;
+        }
+    }
+    return true;
+}
+
+const char *
+NetVsp::handle(const RingPacket &packet, uint64_t now_ns)
+{
+    if (packet.desc.type == wire::kPacketCompletion) {
+        return handle_receive_completion(packet);
+    }
+    if (packet.desc.type != wire::kPacketInband &&
+        packet.desc.type != wire::kPacketGpaDirect) {
+        return "VMBus packet of a type that no guest sends";
+    }
+    auto type = message_of<uint32_t>(packet);
+    if (!type) {
+        return "NVSP message without a type";
+    }
+    if (packet.desc.type == wire::kPacketGpaDirect &&
+        *type != nvsp::kSendRndisPacket) {
+        return "GPA-direct packet that is not RNDIS_PKT";
+    }
+    if (*type != nvsp::kInit && !agreement_.version) {
+        return "NVSP message before INIT";
+    }
+    if (agreement_.version < first_version(*type)) {
+        return "NVSP message that the agreed version does not have";
+    }
+    switch (*type) {
+    case nvsp::kInit:
+        return handle_init(packet);
+    case nvsp::kSendNdisConfig:
+        return handle_ndis_config(packet);
+    case nvsp::kSendNdisVersion:
+        return handle_ndis_version(packet);
+    case nvsp::kSendReceiveBuffer:
+        return handle_receive_buffer(packet);
+    case nvsp::kSendSendBuffer:
+        return handle_send_buffer(packet);
+    case nvsp::kRevokeReceiveBuffer:
+    case nvsp::kRevokeSendBuffer:
+        return handle_revoke(packet, *type);
+    case nvsp::kSendRndisPacket:
+        return handle_rndis(packet, now_ns);
+    case nvsp::kSwitchDataPath:
+        return handle_data_path_switch(packet);
+    case nvsp::kSubchannel:
+        return handle_subchannel(packet);
+    default:
+        return "NVSP message of an unknown type";
+    }
+}
+
+const char *
+NetVsp::handle_receive_completion(const RingPacket &packet)
+{
+    auto message = message_of<nvsp::SendRndisPacketComplete>(packet);
+    if (!message || message->type != nvsp::kSendRndisPacketComplete) {
+        return "completion without an RNDIS_PKT_COMPLETE";
+    }
+    /* The status is informative: the memory is the host's again (D.6). */
+    return receive_.complete(packet.desc.trans_id)
+               ? nullptr
+               : "completion of a transfer that is not outstanding";
+}
+
+const char *
+NetVsp::handle_rndis(const RingPacket &packet, uint64_t now_ns)
+{
+    auto message = message_of<nvsp::SendRndisPacket>(packet);
+    if (!message || !wants_completion(packet)) {
+        return "malformed RNDIS_PKT";
+    }
+    if (!rndis_) {
+        return "RNDIS_PKT before the receive buffer";
+    }
+    counters_.tx.messages++;
+    messages_++;
+
+    uint32_t status = nvsp::kStatusSuccess;
+    const char *error = message->channel_type == nvsp::kChannelTypeControl
+                            ? handle_rndis_control(packet, *message)
+                            : handle_rndis_data(packet, *message, status);
+    if (error) {
+        return error;
+    }
+    counters_.tx.malformed += status != nvsp::kStatusSuccess;
+    completions_.push(packet.desc.trans_id, status, now_ns);
+    return nullptr;
+}
+
+const char *
+NetVsp::handle_rndis_data(const RingPacket &packet,
+                          const nvsp::SendRndisPacket &nvsp, uint32_t &status)
+{
+    if (nvsp.channel_type != nvsp::kChannelTypeData) {
+        return "RNDIS_PKT of an unknown channel type";
+    }
+    if (sink_ && !trace_.on()) {
+        if (std::optional<Bytes> section = gatherer_.view(packet, nvsp)) {
+            bool good = rndis_->running() && transmit_.parse(*section);
+            if (good) {
+                transmit_.sink(*section, *sink_);
+            } else {
+                status = nvsp::kStatusFailure;
+            }
+            return nullptr;
+        }
+    }
+    /* Malformed data cost the guest that message and nothing else (G.4). */
+    std::optional<MutableBytes> message = gatherer_.gather(packet, nvsp);
+    if (!message) {
+        status = nvsp::kStatusFailure;
+        return nullptr;
+    }
+    bool good = rndis_->running() && transmit_.parse(*message);
+    if (trace_.on()) {
+        gatherer_.record(good ? transmit_.pieces(trace_.snap())
+                              : std::vector<TracePiece>());
+    }
+    if (good) {
+        transmit_.send(*message);
+    } else {
+        status = nvsp::kStatusFailure;
+    }
+    return nullptr;
+}
+
+const char *
+NetVsp::handle_rndis_control(const RingPacket &packet,
+                             const nvsp::SendRndisPacket &nvsp)
+{
+    std::optional<MutableBytes> message = gatherer_.gather(packet, nvsp);
+    if (!message) {
+        return "RNDIS control message outside of the guest's memory";
+    }
+    gatherer_.record({});
+    return rndis_->handle(*message, control_);
+}
+
+/* --- Host to guest ----------------------------------------------------- */
+
+/* Room in the ring, or a note of how much was lacking. */
+bool
+NetVsp::need_room(uint32_t bytes)
+{
+    if (channel_.has_room(bytes)) {
+        return true;
+    }
+    lacking_room_ = std::max(lacking_room_, bytes);
+    return false;
+}
+
+bool
+NetVsp::flush_control()
+{
+    bool busy = false;
+    while (!replies_.empty() && need_room(kCompletionRoom)) {
+        channel_.complete(replies_.front().trans_id, replies_.front().message);
+        replies_.pop_front();
+        busy = true;
+    }
+    while (!control_.empty()) {
+        if (!receive_.attached()) {
+            control_.pop(); /* Nowhere to put it: the guest revoked. */
+            continue;
+        }
+        if (!need_room(transfer_room(1)) ||
+            !receive_.send_control(control_.front())) {
+            break;
+        }
+        control_.pop();
+        busy = true;
+    }
+    return busy;
+}
+
+bool
+NetVsp::flush_completions(uint64_t now_ns)
+{
+    bool busy = false;
+    while (!completions_.empty() && completions_.front().due <= now_ns &&
+           need_room(kCompletionRoom)) {
+        nvsp::SendRndisPacketComplete message{};
+        message.type = nvsp::kSendRndisPacketComplete;
+        message.status = completions_.front().status;
+        channel_.complete(completions_.front().trans_id, bytes_of(message));
+        completions_.pop();
+        completed_++;
+        counters_.tx.completed++;
+        busy = true;
+    }
+    return busy;
+}
+
+bool
+NetVsp::deliver(uint64_t now_ns)
+{
+    if (!rndis_ || !rndis_->running() || !receive_.attached()) {
+        return drop_frames(backend_, counters_.rx.dropped_no_session) != 0;
+    }
+    if (!link_up_) {
+        return drop_frames(backend_, counters_.rx.dropped_link_down) != 0;
+    }
+    if (!rndis_->oids().filter()) {
+        return drop_frames(backend_, counters_.rx.dropped_filter) != 0;
+    }
+    if (generator_) {
+        return generate(now_ns) != 0;
+    }
+    if (channel_.has_room(receive_.batch_room())) {
+        blocked_since_ns_ = 0;
+        return receive_.deliver(backend_, rndis_->oids()) != 0;
+    }
+    if (!blocked_since_ns_) {
+        blocked_since_ns_ = now_ns;
+    }
+    lacking_room_ = std::max(lacking_room_, receive_.batch_room());
+    if (!wants_frames(now_ns)) {
+        return false;
+    }
+    return drop_frames(backend_, counters_.rx.dropped_ring_full) != 0;
+}
+
+/* --- Measurements ------------------------------------------------------ */
+
+unsigned
+NetVsp::generate(uint64_t now_ns)
+{
+    const SubAllocations &ledger = *receive_.ledger();
+    return put_frames(
+        generator_->due(now_ns, {ReceivePath::kBatch, ledger.data_free(),
+                                 ledger.data_outstanding()}));
+}
+
+/* The guest wants frames and can have them. */
+bool
+NetVsp::delivers() const
+{
+    return rndis_ && rndis_->running() && receive_.attached() && link_up_ &&
+           rndis_->oids().filter();
+}
+
+unsigned
+NetVsp::put_frames(unsigned frames)
+{
+    bool drained = channel_.drained();
+    unsigned count = 0;
+    if (frames && channel_.has_room(receive_.batch_room())) {
+        count = receive_.generate(*generator_, frames, rndis_->oids());
+    }
+    generator_->put(count, drained);
+    return count;
+}
+
+unsigned
+NetVsp::fill(unsigned frames, uint64_t now_ns)
+{
+    while (serve(now_ns)) {
+    }
+    unsigned count = 0;
+    while (!failed() && delivers() && count < frames) {
+        unsigned put =
+            put_frames(std::min(frames - count, ReceivePath::kBatch));
+        if (!put) {
+            break;
+        }
+        count += put;
+    }
+    if (!failed()) {
+        channel_.publish();
+    }
+    return count;
+}
+
+/* --- The end ----------------------------------------------------------- */
+
+void
+NetVsp::fail(const char *error)
+{
+    error_ = error;
+    counters_.protocol_errors++;
+    log(std::string("protocol error, the session is not served any more: ") +
+        error);
+}
+
+void
+NetVsp::log(const std::string &text) const
+{
+    host::log(nic_.guid, text);
+}
+
+} // namespace netvsc::host

@@ -1,0 +1,190 @@
+/* One session of a NIC: the network virtual service provider that answers a
+ * guest from OPENCHANNEL to close (reference D).
+ *
+ * It owns everything a session has (channel, buffers, ledgers, RNDIS device),
+ * so that a session that ends takes all of it along and the next one starts
+ * clean.  The NIC's worker thread drives it; nothing here blocks. */
+
+#pragma once
+
+#include "host/netvsp/completion_queue.h"
+#include "host/netvsp/receive_path.h"
+#include "host/netvsp/rndis_device.h"
+#include "host/netvsp/transmit_path.h"
+
+namespace netvsc::host {
+
+/* What a guest may call an NVSP message: anything with its fields; the rest
+ * counts as zero (D.1). */
+template <typename T>
+[[nodiscard]] std::optional<T>
+message_of(const RingPacket &packet)
+{
+    if (packet.payload.size() < sizeof(T)) {
+        return std::nullopt;
+    }
+    return load<T>(packet.payload);
+}
+
+[[nodiscard]] inline bool
+wants_completion(const RingPacket &packet)
+{
+    return packet.desc.flags & wire::kCompletionRequested;
+}
+
+/* "6.1" and so on; "" for 0. */
+[[nodiscard]] const char *nvsp_version_text(uint32_t version);
+
+/* Frames of this L3 MTU are what a session has that asks for nonsense (D.4).
+ */
+inline constexpr uint32_t kDefaultMtu = 1500;
+
+class NetVsp {
+public:
+    NetVsp(const NicConfig &nic, FrontEnd &front_end, Backend &backend,
+           Counters &counters, Trace trace, bool link_up);
+    NetVsp(const NetVsp &) = delete;
+    NetVsp &operator=(const NetVsp &) = delete;
+
+    /* One round: what the guest sent, what it is owed, what waits on the
+     * wire.  True when there was anything to do.  Never blocks, and is
+     * bounded; call it again until it is false. */
+    [[nodiscard]] bool serve(uint64_t now_ns);
+
+    /* With a generator: serves until nothing is left to do, then puts so many
+     * frames more into the ring, whatever the pace, and returns how many there
+     * was room for. */
+    unsigned fill(unsigned frames, uint64_t now_ns);
+
+    /* The guest closed the channel: reads what it wrote before, such as the
+     * revokes of an orderly goodbye.  Nothing goes to the guest any more. */
+    void finish();
+
+    /* Tells the guest to signal new packets, and freed space when the host
+     * waits for it.  False when there is more to do after all.  serve() after
+     * a sleep takes both back. */
+    [[nodiscard]] bool prepare_sleep();
+
+    /* When serve() has something to do even without a signal; UINT64_MAX for
+     * never. */
+    [[nodiscard]] uint64_t next_due_ns(uint64_t now_ns) const;
+
+    /* False while waiting frames must stay where they are: the guest does not
+     * read its ring. */
+    [[nodiscard]] bool wants_frames(uint64_t now_ns) const;
+
+    void set_link(bool up);
+
+    /* The session broke the protocol: nothing is served any more (G.4). */
+    [[nodiscard]] bool
+    failed() const
+    {
+        return error_ != nullptr;
+    }
+    /* "open", "ready" from RNDIS INITIALIZE to HALT, or "failed". */
+    [[nodiscard]] const char *state() const;
+    [[nodiscard]] const char *
+    error() const
+    {
+        return error_;
+    }
+    [[nodiscard]] const Agreement &
+    agreement() const
+    {
+        return agreement_;
+    }
+    [[nodiscard]] uint32_t filter() const;
+    [[nodiscard]] const ReceivePath &
+    receive_path() const
+    {
+        return receive_;
+    }
+    /* RNDIS_PKT messages of this session. */
+    [[nodiscard]] uint64_t
+    messages() const
+    {
+        return messages_;
+    }
+    [[nodiscard]] uint64_t
+    completed() const
+    {
+        return completed_;
+    }
+
+private:
+    /* Guest to host. */
+    [[nodiscard]] bool accepts_packets() const;
+    bool read_guest(uint64_t now_ns);
+    const char *handle(const RingPacket &packet, uint64_t now_ns);
+    const char *handle_receive_completion(const RingPacket &packet);
+    const char *handle_init(const RingPacket &packet);
+    const char *handle_ndis_config(const RingPacket &packet);
+    const char *handle_ndis_version(const RingPacket &packet);
+    const char *handle_receive_buffer(const RingPacket &packet);
+    const char *handle_send_buffer(const RingPacket &packet);
+    const char *handle_revoke(const RingPacket &packet, uint32_t type);
+    const char *handle_rndis(const RingPacket &packet, uint64_t now_ns);
+    const char *handle_rndis_data(const RingPacket &packet,
+                                  const wire::nvsp::SendRndisPacket &nvsp,
+                                  uint32_t &status);
+    const char *handle_rndis_control(const RingPacket &packet,
+                                     const wire::nvsp::SendRndisPacket &nvsp);
+    const char *handle_data_path_switch(const RingPacket &packet);
+    const char *handle_subchannel(const RingPacket &packet);
+
+    /* Host to guest. */
+    const char *reply(const RingPacket &request, Bytes message);
+    const char *acknowledge(const RingPacket &request);
+    bool flush_control();
+    bool flush_completions(uint64_t now_ns);
+    bool deliver(uint64_t now_ns);
+    [[nodiscard]] bool delivers() const;
+    unsigned generate(uint64_t now_ns);
+    unsigned put_frames(unsigned frames);
+    bool need_room(uint32_t bytes);
+
+    void fail(const char *error);
+    void log(const std::string &text) const;
+
+    const NicConfig &nic_;
+    FrontEnd &front_end_;
+    Backend &backend_;
+    Generator *generator_; /* Or nullptr, like the next. */
+    Sink *sink_;
+    Counters &counters_;
+    Trace trace_;
+    Channel channel_;
+    Agreement agreement_;
+    ReceivePath receive_;
+    MessageGatherer gatherer_;
+    TransmitPath transmit_;
+    CompletionQueue completions_;
+    /* From the receive buffer on. */
+    std::optional<RndisDevice> rndis_;
+
+    /* Which setup messages came: each may once (G.1). */
+    bool link_up_;
+    bool have_ndis_config_ = false;
+    bool have_ndis_version_ = false;
+    bool have_receive_buffer_ = false;
+    bool have_send_buffer_ = false;
+
+    /* NVSP replies, then RNDIS messages, that wait for room in the ring. */
+    struct Reply {
+        uint64_t trans_id;
+        std::vector<std::byte> message;
+    };
+    std::deque<Reply> replies_;
+    ControlQueue control_;
+
+    uint64_t messages_ = 0;
+    uint64_t completed_ = 0;
+    /* Ring space that the last round lacked, or 0. */
+    uint32_t lacking_room_ = 0;
+    /* Since when frames wait for room in the ring, or 0. */
+    uint64_t blocked_since_ns_ = 0;
+    bool masked_ = false;
+    const char *error_ = nullptr;
+};
+
+} // namespace netvsc::host

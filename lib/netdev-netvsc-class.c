@@ -1,0 +1,667 @@
+/* type=netvsc for Open vSwitch: the netdev class.
+ *
+ * Only the C files of this folder include OVS's private headers, and what
+ * differs between OVS 3.1 and 4.0 is in them, behind configure's probes.
+ * Policy is in netdev-netvsc.h and below, the device in driver/.
+ *
+ * Who calls what: netdev_mutex is held around construct, destruct and their
+ * like, so nothing here may open or close netdevs then.  The control state
+ * has its lock in the policy.  What the data path reads (sessions, queues,
+ * locks) changes only in reconfigure, while no thread is in it. */
+
+#include <config.h>
+
+#include <errno.h>
+#include <limits.h>
+
+#include "lib/netdev-netvsc-info.h"
+#include "lib/netdev-netvsc-packets.h"
+#include "lib/netdev-netvsc-pool.h"
+#include "lib/netvsc-abi.h"
+#include "lib/ovs-probe.h"
+
+#include "coverage.h"
+#include "dp-packet.h"
+#include "hash.h"
+#include "if-notifier.h"
+#include "netdev-provider.h"
+#include "openvswitch/dynamic-string.h"
+#include "openvswitch/poll-loop.h"
+#include "openvswitch/shash.h"
+#include "openvswitch/vlog.h"
+#include "ovs-thread.h"
+#include "packets.h"
+#include "seq.h"
+#include "smap.h"
+#include "timeval.h"
+#include "unixctl.h"
+#include "util.h"
+
+VLOG_DEFINE_THIS_MODULE(netdev_netvsc);
+
+COVERAGE_DEFINE(netvsc_tx_contended);
+
+/* How often the memory of ports that are gone is looked after, in ms. */
+#define SWEEP_INTERVAL 1000
+
+/* A transmit queue's lock, for queues that several threads share. */
+struct netvsc_txq_lock {
+    PADDED_MEMBERS(CACHE_LINE_SIZE, struct ovs_mutex mutex;);
+};
+BUILD_ASSERT_DECL(sizeof(struct netvsc_txq_lock) % CACHE_LINE_SIZE == 0);
+
+struct netdev_netvsc {
+    struct netdev up;
+    struct netvsc_port *port;
+
+    /* Main thread only. */
+    unsigned int requested_n_txq;
+
+    /* Change only in reconfigure. */
+    struct netvsc_txq_lock *txq_locks; /* netdev_n_txq() of them. */
+    struct netvsc_pool **pools;        /* By receive queue; lazily made. */
+    int n_pools;
+};
+
+struct netdev_rxq_netvsc {
+    struct netdev_rxq up;
+    struct netvsc_rx_queue *queue; /* NULL: no session. */
+    struct netvsc_pool *pool;
+};
+
+static const struct netdev_class netdev_netvsc_class;
+
+/* Changes when netvsc_run() has something to do. */
+static struct seq *netvsc_seq;
+static uint64_t netvsc_last_seq;
+
+static bool
+is_netvsc_class(const struct netdev_class *class)
+{
+    return class == &netdev_netvsc_class;
+}
+
+static struct netdev_netvsc *
+netdev_netvsc_cast(const struct netdev *netdev)
+{
+    ovs_assert(is_netvsc_class(netdev_get_class(netdev)));
+    return CONTAINER_OF(netdev, struct netdev_netvsc, up);
+}
+
+static struct netdev_rxq_netvsc *
+netdev_rxq_netvsc_cast(const struct netdev_rxq *rxq)
+{
+    return CONTAINER_OF(rxq, struct netdev_rxq_netvsc, up);
+}
+
+/* --- What the policy asks of OVS ------------------------------------------
+ */
+
+static void
+netvsc_glue_wake(void)
+{
+    seq_change(netvsc_seq);
+}
+
+static void
+netvsc_glue_request_reconfigure(void *netdev)
+{
+    netdev_request_reconfigure(netdev);
+}
+
+static void
+netvsc_glue_status_changed(void *netdev)
+{
+    netdev_change_seq_changed(netdev);
+}
+
+static bool
+netvsc_glue_is_removed(void *netdev_)
+{
+    struct netdev *netdev = netdev_;
+
+    return !netdev->node;
+}
+
+static void
+netvsc_glue_log(enum netvsc_log_level level, const char *port,
+                const char *message)
+{
+    /* A link that flaps must not silence the reason for it, nor one port the
+     * others: a message a second is nothing to a log, and what a port says is
+     * said once for each change. */
+    static struct vlog_rate_limit warn_rl = VLOG_RATE_LIMIT_INIT(60, 200);
+    static struct vlog_rate_limit info_rl = VLOG_RATE_LIMIT_INIT(60, 200);
+
+    if (level == NETVSC_LOG_WARN) {
+        VLOG_WARN_RL(&warn_rl, "%s: %s", port, message);
+    } else {
+        VLOG_INFO_RL(&info_rl, "%s: %s", port, message);
+    }
+}
+
+static void
+netdev_netvsc_run(const struct netdev_class *class OVS_UNUSED)
+{
+    static long long int next_sweep = LLONG_MIN;
+    long long int now = time_msec();
+
+    netvsc_last_seq = seq_read(netvsc_seq);
+    if (netvsc_run(now)) {
+        if_notifier_manual_report();
+    }
+    if (now >= next_sweep) {
+        netvsc_pool_sweep();
+        next_sweep = now + SWEEP_INTERVAL;
+    }
+}
+
+static void
+netdev_netvsc_wait(const struct netdev_class *class OVS_UNUSED)
+{
+    long long int next_run = netvsc_next_run();
+
+    seq_wait(netvsc_seq, netvsc_last_seq);
+    if (next_run != LLONG_MAX) {
+        poll_timer_wait_until(next_run);
+    }
+}
+
+/* --- Life -----------------------------------------------------------------
+ */
+
+/* What PMD threads read for each burst shares no cache line with whatever
+ * comes next on the heap.  free_cacheline() frees it. */
+static void *
+netvsc_zalloc_lines(size_t size)
+{
+    return xzalloc_cacheline(ROUND_UP(size, CACHE_LINE_SIZE));
+}
+
+static void
+netvsc_set_n_txq_locks(struct netdev_netvsc *dev, int n)
+{
+    for (int i = 0; i < dev->up.n_txq && dev->txq_locks; i++) {
+        ovs_mutex_destroy(&dev->txq_locks[i].mutex);
+    }
+    free_cacheline(dev->txq_locks);
+    dev->txq_locks = xzalloc_cacheline(MAX(n, 1) * sizeof *dev->txq_locks);
+    for (int i = 0; i < n; i++) {
+        ovs_mutex_init(&dev->txq_locks[i].mutex);
+    }
+    dev->up.n_txq = n;
+}
+
+static void
+netvsc_set_n_pools(struct netdev_netvsc *dev, int n)
+{
+    for (int i = n; i < dev->n_pools; i++) {
+        netvsc_pool_retire(dev->pools[i]);
+    }
+    dev->pools = xrealloc(dev->pools, MAX(n, 1) * sizeof *dev->pools);
+    for (int i = dev->n_pools; i < n; i++) {
+        dev->pools[i] = NULL;
+    }
+    dev->n_pools = n;
+}
+
+static struct netdev *
+netdev_netvsc_alloc(void)
+{
+    struct netdev_netvsc *dev = netvsc_zalloc_lines(sizeof *dev);
+
+    return &dev->up;
+}
+
+static int
+netdev_netvsc_construct(struct netdev *netdev)
+{
+    struct netdev_netvsc *dev = netdev_netvsc_cast(netdev);
+
+    dev->port = netvsc_port_create(netdev_get_name(netdev), netdev);
+    dev->requested_n_txq = 1;
+    netvsc_set_n_txq_locks(dev, 1);
+    netvsc_set_n_pools(dev, 1);
+    return 0;
+}
+
+static void
+netdev_netvsc_destruct(struct netdev *netdev)
+{
+    struct netdev_netvsc *dev = netdev_netvsc_cast(netdev);
+
+    netvsc_port_destroy(dev->port);
+    netvsc_set_n_txq_locks(dev, 0);
+    free_cacheline(dev->txq_locks);
+    netvsc_set_n_pools(dev, 0);
+    free(dev->pools);
+}
+
+static void
+netdev_netvsc_dealloc(struct netdev *netdev)
+{
+    free_cacheline(netdev_netvsc_cast(netdev));
+}
+
+/* --- Configuration --------------------------------------------------------
+ */
+
+static void
+netvsc_put_pair(void *smap, const char *key, const char *value)
+{
+    smap_add(smap, key, value);
+}
+
+static int
+netdev_netvsc_get_config(const struct netdev *netdev, struct smap *args)
+{
+    netvsc_port_get_options(netdev_netvsc_cast(netdev)->port, netvsc_put_pair,
+                            args);
+    return 0;
+}
+
+static int
+netdev_netvsc_set_config(struct netdev *netdev, const struct smap *args,
+                         char **errp)
+{
+    struct netdev_netvsc *dev = netdev_netvsc_cast(netdev);
+    const struct smap_node **nodes = smap_sort(args);
+    size_t n = smap_count(args);
+    struct netvsc_option *options = xcalloc(n, sizeof *options);
+    int error;
+
+    for (size_t i = 0; i < n; i++) {
+        options[i].key = nodes[i]->key;
+        options[i].value = nodes[i]->value;
+    }
+    error = netvsc_port_set_options(dev->port, options, n, errp);
+    free(options);
+    free(nodes);
+    return error;
+}
+
+static int
+netdev_netvsc_set_tx_multiq(struct netdev *netdev, unsigned int n_txq)
+{
+    struct netdev_netvsc *dev = netdev_netvsc_cast(netdev);
+
+    if (dev->requested_n_txq != n_txq) {
+        dev->requested_n_txq = n_txq;
+        netdev_request_reconfigure(netdev);
+    }
+    return 0;
+}
+
+static int
+netdev_netvsc_set_mtu(struct netdev *netdev, int mtu)
+{
+    return netvsc_port_set_mtu(netdev_netvsc_cast(netdev)->port, mtu);
+}
+
+/* No thread is in the data path of the port. */
+static int
+netdev_netvsc_reconfigure(struct netdev *netdev)
+{
+    struct netdev_netvsc *dev = netdev_netvsc_cast(netdev);
+
+    unsigned int n_txq =
+        netvsc_port_reconfigure(dev->port, dev->requested_n_txq);
+    netdev->n_rxq = netvsc_port_n_rxq(dev->port);
+    netvsc_set_n_txq_locks(dev, n_txq);
+    netvsc_set_n_pools(dev, netdev->n_rxq);
+    netdev_change_seq_changed(netdev);
+    return 0;
+}
+
+static enum netvsc_flags
+netvsc_flags_from_netdev(enum netdev_flags flags)
+{
+    return (flags & NETDEV_UP ? NETVSC_UP : 0) |
+           (flags & NETDEV_PROMISC ? NETVSC_PROMISC : 0);
+}
+
+/* Also called while a signal ends the process: no lock, no log. */
+static int
+netdev_netvsc_update_flags(struct netdev *netdev, enum netdev_flags off,
+                           enum netdev_flags on, enum netdev_flags *old_flagsp)
+{
+    struct netdev_netvsc *dev = netdev_netvsc_cast(netdev);
+    unsigned int old;
+
+    if ((off | on) & ~(NETDEV_UP | NETDEV_PROMISC)) {
+        return EINVAL;
+    }
+    old = netvsc_port_update_flags(dev->port, netvsc_flags_from_netdev(off),
+                                   netvsc_flags_from_netdev(on));
+    *old_flagsp = (old & NETVSC_UP ? NETDEV_UP : 0) |
+                  (old & NETVSC_PROMISC ? NETDEV_PROMISC : 0);
+    return 0;
+}
+
+/* --- Receive --------------------------------------------------------------
+ */
+
+static struct netdev_rxq *
+netdev_netvsc_rxq_alloc(void)
+{
+    struct netdev_rxq_netvsc *rxq = netvsc_zalloc_lines(sizeof *rxq);
+
+    return &rxq->up;
+}
+
+static int
+netdev_netvsc_rxq_construct(struct netdev_rxq *rxq_)
+{
+    struct netdev_rxq_netvsc *rxq = netdev_rxq_netvsc_cast(rxq_);
+    struct netdev_netvsc *dev = netdev_netvsc_cast(rxq_->netdev);
+    int i = rxq_->queue_id;
+
+    rxq->queue = netvsc_port_open_rxq(dev->port, i);
+    if (rxq->queue && !dev->pools[i]) {
+        dev->pools[i] = netvsc_pool_create();
+    }
+    rxq->pool = dev->pools[i];
+    return 0;
+}
+
+static void
+netdev_netvsc_rxq_destruct(struct netdev_rxq *rxq)
+{
+    netvsc_port_close_rxq(netdev_netvsc_cast(rxq->netdev)->port);
+}
+
+static void
+netdev_netvsc_rxq_dealloc(struct netdev_rxq *rxq)
+{
+    free_cacheline(netdev_rxq_netvsc_cast(rxq));
+}
+
+static int
+netdev_netvsc_rxq_recv(struct netdev_rxq *rxq_, struct dp_packet_batch *batch,
+                       int *qfill)
+{
+    struct netdev_rxq_netvsc *rxq = netdev_rxq_netvsc_cast(rxq_);
+
+    if (qfill) {
+        /* The ring tells bytes, not frames. */
+        *qfill = -ENOTSUP;
+    }
+    if (OVS_UNLIKELY(!rxq->queue)) {
+        return EAGAIN;
+    }
+    return netvsc_receive(rxq->queue, rxq->pool, batch);
+}
+
+/* --- Transmit -------------------------------------------------------------
+ */
+
+static int
+netdev_netvsc_send(struct netdev *netdev, int qid,
+                   struct dp_packet_batch *batch, bool concurrent_txq)
+{
+    struct netdev_netvsc *dev = netdev_netvsc_cast(netdev);
+    int error;
+
+    qid %= netdev->n_txq;
+    if (OVS_UNLIKELY(concurrent_txq)) {
+        struct ovs_mutex *mutex = &dev->txq_locks[qid].mutex;
+
+        if (ovs_mutex_trylock(mutex)) {
+            COVERAGE_INC(netvsc_tx_contended);
+            ovs_mutex_lock(mutex);
+        }
+        error = netvsc_send(dev->port, qid, batch);
+        ovs_mutex_unlock(mutex);
+    } else {
+        error = netvsc_send(dev->port, qid, batch);
+    }
+    netvsc_packets_delete(batch);
+    return error;
+}
+
+/* --- What is known of the port --------------------------------------------
+ */
+
+static struct netvsc_port_info
+netvsc_info(const struct netdev *netdev)
+{
+    struct netvsc_port_info info;
+
+    netvsc_port_get_info(netdev_netvsc_cast(netdev)->port, &info);
+    return info;
+}
+
+static int
+netdev_netvsc_get_etheraddr(const struct netdev *netdev, struct eth_addr *mac)
+{
+    struct netvsc_port_info info = netvsc_info(netdev);
+
+    if (!info.has_mac) {
+        return ENODEV;
+    }
+    memcpy(mac->ea, info.mac, sizeof mac->ea);
+    return 0;
+}
+
+static int
+netdev_netvsc_get_mtu(const struct netdev *netdev, int *mtu)
+{
+    *mtu = netvsc_info(netdev).mtu;
+    return 0;
+}
+
+static int
+netdev_netvsc_get_numa_id(const struct netdev *netdev)
+{
+    int node = netvsc_info(netdev).numa_node;
+
+    return node < 0 ? NETDEV_NUMA_UNSPEC : node;
+}
+
+/* As netdev-dpdk: RFC 2863 wants a positive number, sFlow uses it. */
+static int
+netdev_netvsc_get_ifindex(const struct netdev *netdev)
+{
+    return hash_string(netdev_get_name(netdev), 0) >> 8;
+}
+
+static int
+netdev_netvsc_get_carrier(const struct netdev *netdev, bool *carrier)
+{
+    *carrier = netvsc_info(netdev).carrier;
+    return 0;
+}
+
+static long long int
+netdev_netvsc_get_carrier_resets(const struct netdev *netdev)
+{
+    return netvsc_info(netdev).carrier_resets;
+}
+
+static int
+netdev_netvsc_get_features(const struct netdev *netdev,
+                           enum netdev_features *current,
+                           enum netdev_features *advertised,
+                           enum netdev_features *supported,
+                           enum netdev_features *peer)
+{
+    *current = netvsc_speed_to_feature(netvsc_info(netdev).link_speed);
+    *advertised = *supported = *peer = 0;
+    return 0;
+}
+
+#ifdef NETVSC_OVS_HAVE_GET_SPEED
+static int
+netdev_netvsc_get_speed(const struct netdev *netdev, uint32_t *current,
+                        uint32_t *max)
+{
+    *current = *max = netvsc_info(netdev).link_speed / 1000000;
+    return 0;
+}
+
+static int
+netdev_netvsc_get_duplex(const struct netdev *netdev OVS_UNUSED,
+                         bool *full_duplex)
+{
+    *full_duplex = true;
+    return 0;
+}
+#endif
+
+static int
+netdev_netvsc_get_stats(const struct netdev *netdev,
+                        struct netdev_stats *stats)
+{
+    netvsc_fill_stats(netdev_netvsc_cast(netdev)->port, stats);
+    return 0;
+}
+
+static int
+netdev_netvsc_get_custom_stats(const struct netdev *netdev,
+                               struct netdev_custom_stats *stats)
+{
+    netvsc_fill_custom_stats(netdev_netvsc_cast(netdev)->port, stats);
+    return 0;
+}
+
+static int
+netdev_netvsc_get_status(const struct netdev *netdev, struct smap *args)
+{
+    netvsc_port_get_status(netdev_netvsc_cast(netdev)->port, netvsc_put_pair,
+                           args);
+    return 0;
+}
+
+/* --- ovs-appctl netdev-netvsc/show ----------------------------------------
+ */
+
+static void
+netvsc_show(const struct netdev *netdev, struct ds *s)
+{
+    struct netdev_netvsc *dev = netdev_netvsc_cast(netdev);
+    char *text = netvsc_port_show(dev->port);
+
+    ds_put_cstr(s, text);
+    free(text);
+    for (int i = 0; i < dev->n_pools; i++) {
+        ds_put_format(s, "    %-13s queue %d: ", i ? "" : "packets", i);
+        netvsc_pool_format(dev->pools[i], s);
+        ds_put_char(s, '\n');
+    }
+}
+
+static void
+netvsc_show_all(struct ds *s)
+{
+    const struct shash_node **nodes;
+    struct shash netdevs = SHASH_INITIALIZER(&netdevs);
+    size_t n_retired;
+
+    netdev_get_devices(&netdev_netvsc_class, &netdevs);
+    nodes = shash_sort(&netdevs);
+    for (size_t i = 0; i < shash_count(&netdevs); i++) {
+        struct netdev *netdev = nodes[i]->data;
+
+        netvsc_show(netdev, s);
+        netdev_close(netdev);
+    }
+    free(nodes);
+    shash_destroy(&netdevs);
+
+    n_retired = netvsc_pool_sweep();
+    if (n_retired) {
+        ds_put_format(s,
+                      "packets of %" PRIuSIZE " deleted queues are still in "
+                      "use\n",
+                      n_retired);
+    }
+}
+
+static void
+netdev_netvsc_show(struct unixctl_conn *conn, int argc, const char *argv[],
+                   void *aux OVS_UNUSED)
+{
+    struct ds s = DS_EMPTY_INITIALIZER;
+
+    if (argc > 1) {
+        struct netdev *netdev = netdev_from_name(argv[1]);
+
+        if (!netdev || !is_netvsc_class(netdev_get_class(netdev))) {
+            char *error = xasprintf("%s is no open port of type netvsc; if "
+                                    "it should be one, ask for the reason: "
+                                    "ovs-vsctl get Interface %s error",
+                                    argv[1], argv[1]);
+
+            unixctl_command_reply_error(conn, error);
+            free(error);
+            netdev_close(netdev);
+            return;
+        }
+        netvsc_show(netdev, &s);
+        netdev_close(netdev);
+    } else {
+        netvsc_show_all(&s);
+    }
+    unixctl_command_reply(conn, ds_cstr(&s));
+    ds_destroy(&s);
+}
+
+/* --- The class ------------------------------------------------------------
+ */
+
+static const struct netdev_class netdev_netvsc_class = {
+    .type = "netvsc",
+    .is_pmd = true,
+    .run = netdev_netvsc_run,
+    .wait = netdev_netvsc_wait,
+    .alloc = netdev_netvsc_alloc,
+    .construct = netdev_netvsc_construct,
+    .destruct = netdev_netvsc_destruct,
+    .dealloc = netdev_netvsc_dealloc,
+    .get_config = netdev_netvsc_get_config,
+    .set_config = netdev_netvsc_set_config,
+    .get_numa_id = netdev_netvsc_get_numa_id,
+    .set_tx_multiq = netdev_netvsc_set_tx_multiq,
+    .send = netdev_netvsc_send,
+    .get_etheraddr = netdev_netvsc_get_etheraddr,
+    .get_mtu = netdev_netvsc_get_mtu,
+    .set_mtu = netdev_netvsc_set_mtu,
+    .get_ifindex = netdev_netvsc_get_ifindex,
+    .get_carrier = netdev_netvsc_get_carrier,
+    .get_carrier_resets = netdev_netvsc_get_carrier_resets,
+    .get_stats = netdev_netvsc_get_stats,
+    .get_custom_stats = netdev_netvsc_get_custom_stats,
+    .get_features = netdev_netvsc_get_features,
+#ifdef NETVSC_OVS_HAVE_GET_SPEED
+    .get_speed = netdev_netvsc_get_speed,
+    .get_duplex = netdev_netvsc_get_duplex,
+#endif
+    .get_status = netdev_netvsc_get_status,
+    .update_flags = netdev_netvsc_update_flags,
+    .reconfigure = netdev_netvsc_reconfigure,
+    .rxq_alloc = netdev_netvsc_rxq_alloc,
+    .rxq_construct = netdev_netvsc_rxq_construct,
+    .rxq_destruct = netdev_netvsc_rxq_destruct,
+    .rxq_dealloc = netdev_netvsc_rxq_dealloc,
+    .rxq_recv = netdev_netvsc_rxq_recv,
+};
+
+/* Before main(): OVS has no other place for a class that it does not know.
+ * Nothing here may log or start a thread: the daemon forks later. */
+__attribute__((constructor)) static void
+netdev_netvsc_register(void)
+{
+    static const struct netvsc_glue glue = {
+        .wake = netvsc_glue_wake,
+        .request_reconfigure = netvsc_glue_request_reconfigure,
+        .status_changed = netvsc_glue_status_changed,
+        .is_removed = netvsc_glue_is_removed,
+        .log = netvsc_glue_log,
+    };
+
+    netvsc_seq = seq_create();
+    netvsc_set_glue(&glue);
+    netdev_register_provider(&netdev_netvsc_class);
+    unixctl_command_register("netdev-netvsc/show", "[port]", 0, 1,
+                             netdev_netvsc_show, NULL);
+}

@@ -1,0 +1,165 @@
+/* Between Open vSwitch's glue (C) and the policy of type=netvsc (C++): plain
+ * C types, no OVS type and no protocol.
+ *
+ * The glue knows netdevs and packets, the policy devices and sessions.
+ * Strings that are returned through `char **` or as `char *` are malloc()ed
+ * and the caller's to free.  Errors are positive errno values. */
+
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "driver/frame.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* OVS's burst and the driver's: frames of one call. */
+#define NETVSC_MAX_BURST 32
+
+/* A port that OVS was asked for; lives as long as its netdev. */
+struct netvsc_port;
+/* A receive queue of the session that a port uses. */
+struct netvsc_rx_queue;
+
+enum netvsc_log_level { NETVSC_LOG_INFO, NETVSC_LOG_WARN };
+
+/* What the policy asks of the glue.  Except for wake(), called on OVS's main
+ * thread, from within netvsc_run() or netvsc_port_set_options(). */
+struct netvsc_glue {
+    /* Makes the main loop call netvsc_run() soon.  Any thread. */
+    void (*wake)(void);
+    void (*request_reconfigure)(void *netdev);
+    /* Status, carrier, MTU, address or flags are not what they were. */
+    void (*status_changed)(void *netdev);
+    /* OVS has dropped the netdev from its names and only waits for the
+     * last reference to it. */
+    bool (*is_removed)(void *netdev);
+    void (*log)(enum netvsc_log_level, const char *port, const char *message);
+};
+
+/* --- Process --- */
+
+/* Once, before anything else. */
+void netvsc_set_glue(const struct netvsc_glue *);
+
+/* The main thread's regular visit.  `now` is in ms of any steady clock.
+ * Returns true if the bridge has to configure itself again. */
+bool netvsc_run(long long int now);
+
+/* When netvsc_run() wants to be called at the latest; LLONG_MAX: whenever. */
+long long int netvsc_next_run(void);
+
+/* --- A port's life; main thread unless said otherwise --- */
+
+struct netvsc_port *netvsc_port_create(const char *name, void *netdev);
+
+/* Any thread.  No queue of the port may be in use. */
+void netvsc_port_destroy(struct netvsc_port *);
+
+struct netvsc_option {
+    const char *key;
+    const char *value;
+};
+
+/* Takes all options of the port, and the device that they name; an error
+ * comes with a sentence for the operator. */
+int netvsc_port_set_options(struct netvsc_port *, const struct netvsc_option *,
+                            size_t n, char **error);
+
+typedef void netvsc_pair_func(void *aux, const char *key, const char *value);
+
+/* The options as they were accepted.  Any thread. */
+void netvsc_port_get_options(const struct netvsc_port *, netvsc_pair_func *,
+                             void *aux);
+
+/* EINVAL if no host carries it; the sentence is logged. */
+int netvsc_port_set_mtu(struct netvsc_port *, int mtu);
+
+/* For netdev_reconfigure(): swaps in the session that is ready now, if there
+ * is one, with `n_txq` transmit queues, or as many as its send sections
+ * allow.  Returns how many.  No thread is in the data path. */
+unsigned int netvsc_port_reconfigure(struct netvsc_port *,
+                                     unsigned int n_txq);
+unsigned int netvsc_port_n_rxq(const struct netvsc_port *);
+
+/* NULL while there is no session.  The port counts the open queues: who has
+ * some is in a datapath. */
+struct netvsc_rx_queue *netvsc_port_open_rxq(struct netvsc_port *,
+                                             unsigned int queue);
+void netvsc_port_close_rxq(struct netvsc_port *);
+
+/* --- Data path --- */
+
+/* Fills `frames`, an array of NETVSC_MAX_BURST, and returns how many.  The
+ * views end at the release, which has to follow also when there were none.
+ * One thread at a time. */
+unsigned int netvsc_rx_queue_poll(struct netvsc_rx_queue *,
+                                  struct netvsc_rx_frame *frames);
+void netvsc_rx_queue_release(struct netvsc_rx_queue *);
+
+/* Sends at most NETVSC_MAX_BURST frames, whose memory is free again at the
+ * return, and drops and counts what cannot go out.  Returns 0 or why frames
+ * were dropped: EAGAIN the host is behind, ENODEV no session, ENETDOWN the
+ * port is down.  One thread at a time for each `queue`. */
+int netvsc_port_send(struct netvsc_port *, unsigned int queue,
+                     const struct netvsc_tx_frame *frames, unsigned int n);
+
+/* Counts packets that are no Ethernet frames and were not sent. */
+void netvsc_port_count_not_ethernet(struct netvsc_port *, unsigned int n);
+
+/* --- What netdevs are asked; any thread --- */
+
+enum netvsc_flags {
+    NETVSC_UP = 1 << 0,
+    NETVSC_PROMISC = 1 << 1,
+};
+
+/* Returns the flags as they were.  Async-signal-safe: records the change,
+ * netvsc_run() acts on it. */
+unsigned int netvsc_port_update_flags(struct netvsc_port *, unsigned int off,
+                                      unsigned int on);
+
+struct netvsc_port_info {
+    bool has_mac; /* Not before the first session. */
+    uint8_t mac[6];
+    bool carrier;
+    unsigned int carrier_resets;
+    uint64_t link_speed; /* bit/s; 0: unknown. */
+    int mtu;             /* In force, or asked for when there is no session. */
+    int numa_node;       /* -1: unknown. */
+};
+void netvsc_port_get_info(const struct netvsc_port *,
+                          struct netvsc_port_info *);
+
+/* OVS's bins of packet sizes: 1_to_64 to 1523_to_max. */
+#define NETVSC_SIZE_BINS 7
+
+/* OVS's standard columns; lib/port_report.h says what each consists of. */
+struct netvsc_port_stats {
+    uint64_t rx_packets, rx_bytes, rx_dropped, rx_errors, rx_multicast;
+    uint64_t tx_packets, tx_bytes, tx_dropped, tx_errors;
+    uint64_t rx_bins[NETVSC_SIZE_BINS], tx_bins[NETVSC_SIZE_BINS];
+};
+void netvsc_port_get_stats(const struct netvsc_port *,
+                           struct netvsc_port_stats *);
+
+typedef void netvsc_counter_func(void *aux, const char *name, uint64_t value);
+
+/* What has no standard column. */
+void netvsc_port_get_counters(const struct netvsc_port *,
+                              netvsc_counter_func *, void *aux);
+
+/* For the Interface's status column. */
+void netvsc_port_get_status(const struct netvsc_port *, netvsc_pair_func *,
+                            void *aux);
+
+/* Everything about the port, as lines of at most 80 columns. */
+char *netvsc_port_show(const struct netvsc_port *);
+
+#ifdef __cplusplus
+}
+#endif
