@@ -1,5 +1,6 @@
 EXTRA_DIST += \
 	tests/autotests \
+	tests/check-docs \
 	tests/demo \
 	tests/fresh.sh \
 	tests/lab.py \

@@ -7,7 +7,7 @@ namespace netvsc::host {
 namespace {
 
 /* A guest that asks for less would have the host do nothing else; real hosts
- * have a minimum, too (H.2.1). */
+ * have a minimum, too (H.2). */
 constexpr uint64_t kShortestIntervalNs = 10'000;
 
 } // namespace
