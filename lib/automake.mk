@@ -22,13 +22,15 @@ tests_unit_provider_tests_LDADD = \
 # Open vSwitch's daemon with our port type.  The file with the constructor is
 # named by nothing, so it must not hide in a library.
 LIB_OVS_SOURCES = \
+	lib/netdev-netvsc-class.c \
+	lib/netdev-netvsc-class.h \
 	lib/netdev-netvsc-info.c \
 	lib/netdev-netvsc-info.h \
-	lib/netdev-netvsc-class.c \
 	lib/netdev-netvsc-packets.c \
 	lib/netdev-netvsc-packets.h \
 	lib/netdev-netvsc-pool.c \
-	lib/netdev-netvsc-pool.h
+	lib/netdev-netvsc-pool.h \
+	lib/ovs-compat.h
 EXTRA_DIST += \
 	$(LIB_OVS_SOURCES) \
 	tests/carry-frames \

@@ -1,7 +1,7 @@
 /* type=netvsc for Open vSwitch: the netdev class.
  *
  * Only the C files of this folder include OVS's private headers, and what
- * differs between OVS 3.1 and 4.0 is in them, behind configure's probes.
+ * differs between OVS 3.1 and 4.0 is in ovs-compat.h alone.
  * Policy is in netdev-netvsc.h and below, the device in driver/.
  *
  * Who calls what: netdev_mutex is held around construct, destruct and their
@@ -14,23 +14,19 @@
 #include <errno.h>
 #include <limits.h>
 
+#include "lib/netdev-netvsc-class.h"
 #include "lib/netdev-netvsc-info.h"
 #include "lib/netdev-netvsc-packets.h"
 #include "lib/netdev-netvsc-pool.h"
 #include "lib/netvsc-abi.h"
-#include "lib/ovs-probe.h"
+#include "lib/ovs-compat.h"
 
 #include "coverage.h"
 #include "dp-packet.h"
-#include "hash.h"
 #include "if-notifier.h"
-#include "netdev-provider.h"
-#include "openvswitch/dynamic-string.h"
 #include "openvswitch/poll-loop.h"
-#include "openvswitch/shash.h"
 #include "openvswitch/vlog.h"
 #include "ovs-thread.h"
-#include "packets.h"
 #include "seq.h"
 #include "smap.h"
 #include "timeval.h"
@@ -50,43 +46,15 @@ struct netvsc_txq_lock {
 };
 BUILD_ASSERT_DECL(sizeof(struct netvsc_txq_lock) % CACHE_LINE_SIZE == 0);
 
-struct netdev_netvsc {
-    struct netdev up;
-    struct netvsc_port *port;
-
-    /* Main thread only. */
-    unsigned int requested_n_txq;
-
-    /* Change only in reconfigure. */
-    struct netvsc_txq_lock *txq_locks; /* netdev_n_txq() of them. */
-    struct netvsc_pool **pools;        /* By receive queue; lazily made. */
-    int n_pools;
-};
-
 struct netdev_rxq_netvsc {
     struct netdev_rxq up;
     struct netvsc_rx_queue *queue; /* NULL: no session. */
     struct netvsc_pool *pool;
 };
 
-static const struct netdev_class netdev_netvsc_class;
-
 /* Changes when netvsc_run() has something to do. */
 static struct seq *netvsc_seq;
 static uint64_t netvsc_last_seq;
-
-static bool
-is_netvsc_class(const struct netdev_class *class)
-{
-    return class == &netdev_netvsc_class;
-}
-
-static struct netdev_netvsc *
-netdev_netvsc_cast(const struct netdev *netdev)
-{
-    ovs_assert(is_netvsc_class(netdev_get_class(netdev)));
-    return CONTAINER_OF(netdev, struct netdev_netvsc, up);
-}
 
 static struct netdev_rxq_netvsc *
 netdev_rxq_netvsc_cast(const struct netdev_rxq *rxq)
@@ -245,20 +213,6 @@ netdev_netvsc_dealloc(struct netdev *netdev)
 
 /* --- Configuration --------------------------------------------------------
  */
-
-static void
-netvsc_put_pair(void *smap, const char *key, const char *value)
-{
-    smap_add(smap, key, value);
-}
-
-static int
-netdev_netvsc_get_config(const struct netdev *netdev, struct smap *args)
-{
-    netvsc_port_get_options(netdev_netvsc_cast(netdev)->port, netvsc_put_pair,
-                            args);
-    return 0;
-}
 
 static int
 netdev_netvsc_set_config(struct netdev *netdev, const struct smap *args,
@@ -419,197 +373,10 @@ netdev_netvsc_send(struct netdev *netdev, int qid,
     return error;
 }
 
-/* --- What is known of the port --------------------------------------------
- */
-
-static struct netvsc_port_info
-netvsc_info(const struct netdev *netdev)
-{
-    struct netvsc_port_info info;
-
-    netvsc_port_get_info(netdev_netvsc_cast(netdev)->port, &info);
-    return info;
-}
-
-static int
-netdev_netvsc_get_etheraddr(const struct netdev *netdev, struct eth_addr *mac)
-{
-    struct netvsc_port_info info = netvsc_info(netdev);
-
-    if (!info.has_mac) {
-        return ENODEV;
-    }
-    memcpy(mac->ea, info.mac, sizeof mac->ea);
-    return 0;
-}
-
-static int
-netdev_netvsc_get_mtu(const struct netdev *netdev, int *mtu)
-{
-    *mtu = netvsc_info(netdev).mtu;
-    return 0;
-}
-
-static int
-netdev_netvsc_get_numa_id(const struct netdev *netdev)
-{
-    int node = netvsc_info(netdev).numa_node;
-
-    return node < 0 ? NETDEV_NUMA_UNSPEC : node;
-}
-
-/* As netdev-dpdk: RFC 2863 wants a positive number, sFlow uses it. */
-static int
-netdev_netvsc_get_ifindex(const struct netdev *netdev)
-{
-    return hash_string(netdev_get_name(netdev), 0) >> 8;
-}
-
-static int
-netdev_netvsc_get_carrier(const struct netdev *netdev, bool *carrier)
-{
-    *carrier = netvsc_info(netdev).carrier;
-    return 0;
-}
-
-static long long int
-netdev_netvsc_get_carrier_resets(const struct netdev *netdev)
-{
-    return netvsc_info(netdev).carrier_resets;
-}
-
-static int
-netdev_netvsc_get_features(const struct netdev *netdev,
-                           enum netdev_features *current,
-                           enum netdev_features *advertised,
-                           enum netdev_features *supported,
-                           enum netdev_features *peer)
-{
-    *current = netvsc_speed_to_feature(netvsc_info(netdev).link_speed);
-    *advertised = *supported = *peer = 0;
-    return 0;
-}
-
-#ifdef NETVSC_OVS_HAVE_GET_SPEED
-static int
-netdev_netvsc_get_speed(const struct netdev *netdev, uint32_t *current,
-                        uint32_t *max)
-{
-    *current = *max = netvsc_info(netdev).link_speed / 1000000;
-    return 0;
-}
-
-static int
-netdev_netvsc_get_duplex(const struct netdev *netdev OVS_UNUSED,
-                         bool *full_duplex)
-{
-    *full_duplex = true;
-    return 0;
-}
-#endif
-
-static int
-netdev_netvsc_get_stats(const struct netdev *netdev,
-                        struct netdev_stats *stats)
-{
-    netvsc_fill_stats(netdev_netvsc_cast(netdev)->port, stats);
-    return 0;
-}
-
-static int
-netdev_netvsc_get_custom_stats(const struct netdev *netdev,
-                               struct netdev_custom_stats *stats)
-{
-    netvsc_fill_custom_stats(netdev_netvsc_cast(netdev)->port, stats);
-    return 0;
-}
-
-static int
-netdev_netvsc_get_status(const struct netdev *netdev, struct smap *args)
-{
-    netvsc_port_get_status(netdev_netvsc_cast(netdev)->port, netvsc_put_pair,
-                           args);
-    return 0;
-}
-
-/* --- ovs-appctl netdev-netvsc/show ----------------------------------------
- */
-
-static void
-netvsc_show(const struct netdev *netdev, struct ds *s)
-{
-    struct netdev_netvsc *dev = netdev_netvsc_cast(netdev);
-    char *text = netvsc_port_show(dev->port);
-
-    ds_put_cstr(s, text);
-    free(text);
-    for (int i = 0; i < dev->n_pools; i++) {
-        ds_put_format(s, "    %-13s queue %d: ", i ? "" : "packets", i);
-        netvsc_pool_format(dev->pools[i], s);
-        ds_put_char(s, '\n');
-    }
-}
-
-static void
-netvsc_show_all(struct ds *s)
-{
-    const struct shash_node **nodes;
-    struct shash netdevs = SHASH_INITIALIZER(&netdevs);
-    size_t n_retired;
-
-    netdev_get_devices(&netdev_netvsc_class, &netdevs);
-    nodes = shash_sort(&netdevs);
-    for (size_t i = 0; i < shash_count(&netdevs); i++) {
-        struct netdev *netdev = nodes[i]->data;
-
-        netvsc_show(netdev, s);
-        netdev_close(netdev);
-    }
-    free(nodes);
-    shash_destroy(&netdevs);
-
-    n_retired = netvsc_pool_sweep();
-    if (n_retired) {
-        ds_put_format(s,
-                      "packets of %" PRIuSIZE " deleted queues are still in "
-                      "use\n",
-                      n_retired);
-    }
-}
-
-static void
-netdev_netvsc_show(struct unixctl_conn *conn, int argc, const char *argv[],
-                   void *aux OVS_UNUSED)
-{
-    struct ds s = DS_EMPTY_INITIALIZER;
-
-    if (argc > 1) {
-        struct netdev *netdev = netdev_from_name(argv[1]);
-
-        if (!netdev || !is_netvsc_class(netdev_get_class(netdev))) {
-            char *error = xasprintf("%s is no open port of type netvsc; if "
-                                    "it should be one, ask for the reason: "
-                                    "ovs-vsctl get Interface %s error",
-                                    argv[1], argv[1]);
-
-            unixctl_command_reply_error(conn, error);
-            free(error);
-            netdev_close(netdev);
-            return;
-        }
-        netvsc_show(netdev, &s);
-        netdev_close(netdev);
-    } else {
-        netvsc_show_all(&s);
-    }
-    unixctl_command_reply(conn, ds_cstr(&s));
-    ds_destroy(&s);
-}
-
 /* --- The class ------------------------------------------------------------
  */
 
-static const struct netdev_class netdev_netvsc_class = {
+const struct netdev_class netdev_netvsc_class = {
     .type = "netvsc",
     .is_pmd = true,
     .run = netdev_netvsc_run,
@@ -632,11 +399,9 @@ static const struct netdev_class netdev_netvsc_class = {
     .get_stats = netdev_netvsc_get_stats,
     .get_custom_stats = netdev_netvsc_get_custom_stats,
     .get_features = netdev_netvsc_get_features,
-#ifdef NETVSC_OVS_HAVE_GET_SPEED
-    .get_speed = netdev_netvsc_get_speed,
-    .get_duplex = netdev_netvsc_get_duplex,
-#endif
-    .get_status = netdev_netvsc_get_status,
+    OVS_COMPAT_GET_SPEED(netdev_netvsc_get_speed)
+        OVS_COMPAT_GET_DUPLEX(netdev_netvsc_get_duplex)
+            .get_status = netdev_netvsc_get_status,
     .update_flags = netdev_netvsc_update_flags,
     .reconfigure = netdev_netvsc_reconfigure,
     .rxq_alloc = netdev_netvsc_rxq_alloc,

@@ -7,7 +7,7 @@
 #include "driver/copy.h"
 #include "lib/netdev-netvsc-pool.h"
 #include "lib/netvsc-abi.h"
-#include "lib/ovs-probe.h"
+#include "lib/ovs-compat.h"
 
 #include "coverage.h"
 #include "dp-packet.h"
@@ -83,55 +83,6 @@ netvsc_copy_frame(struct dp_packet *packet,
     }
 }
 
-#ifdef NETVSC_OVS_HAVE_CSUM_SET_GOOD
-static void
-netvsc_set_offloads(struct dp_packet *packet,
-                    const struct netvsc_rx_frame *frame)
-{
-    if (frame->flags & NETVSC_RX_HASH) {
-        dp_packet_set_rss_hash(packet, frame->rss_hash);
-    }
-    if (frame->flags & NETVSC_RX_IP_GOOD) {
-        dp_packet_ip_checksum_set_good(packet);
-    } else if (frame->flags & NETVSC_RX_IP_BAD) {
-        dp_packet_ip_checksum_set_bad(packet);
-    }
-    if (frame->flags & NETVSC_RX_L4_GOOD) {
-        dp_packet_l4_checksum_set_good(packet);
-    } else if (frame->flags & NETVSC_RX_L4_BAD) {
-        dp_packet_l4_checksum_set_bad(packet);
-    }
-}
-#else
-/* OVS's flags for each combination of ours: one load for a frame. */
-#define OL_FLAG(FLAGS, OURS, THEIRS) ((FLAGS) & (OURS) ? (THEIRS) : 0)
-#define OL_FLAGS(FLAGS)                                                       \
-    (OL_FLAG(FLAGS, NETVSC_RX_HASH, DP_PACKET_OL_RSS_HASH) |                  \
-     OL_FLAG(FLAGS, NETVSC_RX_IP_GOOD, DP_PACKET_OL_RX_IP_CKSUM_GOOD) |       \
-     OL_FLAG(FLAGS, NETVSC_RX_IP_BAD, DP_PACKET_OL_RX_IP_CKSUM_BAD) |         \
-     OL_FLAG(FLAGS, NETVSC_RX_L4_GOOD, DP_PACKET_OL_RX_L4_CKSUM_GOOD) |       \
-     OL_FLAG(FLAGS, NETVSC_RX_L4_BAD, DP_PACKET_OL_RX_L4_CKSUM_BAD))
-#define OL_FLAGS_4(FLAGS)                                                     \
-    OL_FLAGS(FLAGS), OL_FLAGS(FLAGS | 1), OL_FLAGS(FLAGS | 2),                \
-        OL_FLAGS(FLAGS | 3)
-#define OL_FLAGS_16(FLAGS)                                                    \
-    OL_FLAGS_4(FLAGS), OL_FLAGS_4(FLAGS | 4), OL_FLAGS_4(FLAGS | 8),          \
-        OL_FLAGS_4(FLAGS | 12)
-
-static const uint64_t netvsc_ol_flags[NETVSC_RX_ALL + 1] = {
-    OL_FLAGS_16(0), OL_FLAGS_16(16), OL_FLAGS_16(32), OL_FLAGS_16(48)};
-
-/* Of a packet that has none yet. */
-static inline void
-netvsc_set_offloads(struct dp_packet *packet,
-                    const struct netvsc_rx_frame *frame)
-{
-    *dp_packet_rss_ptr(packet) = frame->rss_hash;
-    *dp_packet_ol_flags_ptr(packet) |=
-        netvsc_ol_flags[frame->flags & NETVSC_RX_ALL];
-}
-#endif
-
 int
 netvsc_receive(struct netvsc_rx_queue *queue, struct netvsc_pool *pool,
                struct dp_packet_batch *batch)
@@ -143,7 +94,7 @@ netvsc_receive(struct netvsc_rx_queue *queue, struct netvsc_pool *pool,
     netvsc_pool_new_packets(pool, frames, n, batch);
     DP_PACKET_BATCH_FOR_EACH (i, packet, batch) {
         netvsc_copy_frame(packet, &frames[i]);
-        netvsc_set_offloads(packet, &frames[i]);
+        ovs_compat_set_rx_offloads(packet, &frames[i]);
     }
     netvsc_rx_queue_release(queue);
     return n ? 0 : EAGAIN;

@@ -2,7 +2,7 @@
 
 #include "lib/netdev-netvsc-pool.h"
 #include "lib/netvsc-abi.h"
-#include "lib/ovs-probe.h"
+#include "lib/ovs-compat.h"
 
 #include <sys/mman.h>
 
@@ -197,13 +197,7 @@ netvsc_pool_take(struct netvsc_pool *pool)
     dp_packet_reset_offsets(packet);
     dp_packet_reset_cutlen(packet);
     dp_packet_reset_offload(packet);
-#ifdef NETVSC_OVS_HAVE_TSO_SEGSZ
-    dp_packet_set_tso_segsz(packet, 0);
-#endif
-#ifdef NETVSC_OVS_HAVE_CSUM_START
-    packet->csum_start = 0;
-    packet->csum_offset = 0;
-#endif
+    ovs_compat_reset_segmentation(packet);
     dp_packet_init_specific(packet);
     packet->packet_type = htonl(PT_ETH);
     return packet;
@@ -282,9 +276,7 @@ netvsc_packets_delete(struct dp_packet_batch *batch)
     if (n) {
         umem_elem_push_n(owner, n, frames);
     }
-    /* dp_packet_batch_init() or _reset(), depending on the version of OVS. */
-    batch->count = 0;
-    batch->trunc = false;
+    ovs_compat_batch_forget(batch);
 }
 
 void

@@ -44,7 +44,7 @@ put_pairs(const Pairs &pairs, netvsc_pair_func *put, void *aux)
 } // namespace
 
 void
-netvsc_set_glue(const netvsc_glue *glue)
+netvsc_set_glue(const netvsc_glue *glue) noexcept
 {
     table = new PortTable(*glue, Device::claim);
     /* A switch that deleted its ports and ends leaves the goodbyes to the
@@ -53,32 +53,32 @@ netvsc_set_glue(const netvsc_glue *glue)
 }
 
 bool
-netvsc_run(long long int now)
+netvsc_run(long long int now) noexcept
 {
     return table->run(now);
 }
 
 long long int
-netvsc_next_run(void)
+netvsc_next_run(void) noexcept
 {
     return table->next_run();
 }
 
 netvsc_port *
-netvsc_port_create(const char *name, void *netdev)
+netvsc_port_create(const char *name, void *netdev) noexcept
 {
     return new netvsc_port{Port(table, name, netdev)};
 }
 
 void
-netvsc_port_destroy(netvsc_port *port)
+netvsc_port_destroy(netvsc_port *port) noexcept
 {
     delete port;
 }
 
 int
 netvsc_port_set_options(netvsc_port *port, const netvsc_option *options,
-                        size_t n, char **error)
+                        size_t n, char **error) noexcept
 {
     std::vector<Option> list;
     for (size_t i = 0; i < n; i++) {
@@ -99,81 +99,83 @@ netvsc_port_set_options(netvsc_port *port, const netvsc_option *options,
 
 void
 netvsc_port_get_options(const netvsc_port *port, netvsc_pair_func *put,
-                        void *aux)
+                        void *aux) noexcept
 {
     put_pairs(port->port.options(), put, aux);
 }
 
 int
-netvsc_port_set_mtu(netvsc_port *port, int mtu)
+netvsc_port_set_mtu(netvsc_port *port, int mtu) noexcept
 {
     Status status = port->port.set_mtu(mtu);
     return status ? 0 : status.error().code;
 }
 
 unsigned int
-netvsc_port_reconfigure(netvsc_port *port, unsigned int n_txq)
+netvsc_port_reconfigure(netvsc_port *port, unsigned int n_txq) noexcept
 {
     return port->port.reconfigure(n_txq);
 }
 
 unsigned int
-netvsc_port_n_rxq(const netvsc_port *port)
+netvsc_port_n_rxq(const netvsc_port *port) noexcept
 {
     return port->port.n_rxq();
 }
 
 netvsc_rx_queue *
-netvsc_port_open_rxq(netvsc_port *port, unsigned int queue)
+netvsc_port_open_rxq(netvsc_port *port, unsigned int queue) noexcept
 {
     return reinterpret_cast<netvsc_rx_queue *>(port->port.open_rxq(queue));
 }
 
 void
-netvsc_port_close_rxq(netvsc_port *port)
+netvsc_port_close_rxq(netvsc_port *port) noexcept
 {
     port->port.close_rxq();
 }
 
 unsigned int
-netvsc_rx_queue_poll(netvsc_rx_queue *queue, netvsc_rx_frame *frames)
+netvsc_rx_queue_poll(netvsc_rx_queue *queue, netvsc_rx_frame *frames) noexcept
 {
     return rx_queue(queue).poll({frames, NETVSC_MAX_BURST});
 }
 
 void
-netvsc_rx_queue_release(netvsc_rx_queue *queue)
+netvsc_rx_queue_release(netvsc_rx_queue *queue) noexcept
 {
     rx_queue(queue).release();
 }
 
 int
 netvsc_port_send(netvsc_port *port, unsigned int queue,
-                 const netvsc_tx_frame *frames, unsigned int n)
+                 const netvsc_tx_frame *frames, unsigned int n) noexcept
 {
     return port->port.send(queue, {frames, n});
 }
 
 void
-netvsc_port_count_not_ethernet(netvsc_port *port, unsigned int n)
+netvsc_port_count_not_ethernet(netvsc_port *port, unsigned int n) noexcept
 {
     port->port.count_not_ethernet(n);
 }
 
 unsigned int
-netvsc_port_update_flags(netvsc_port *port, unsigned int off, unsigned int on)
+netvsc_port_update_flags(netvsc_port *port, unsigned int off,
+                         unsigned int on) noexcept
 {
     return port->port.update_flags(off, on);
 }
 
 void
-netvsc_port_get_info(const netvsc_port *port, netvsc_port_info *info)
+netvsc_port_get_info(const netvsc_port *port, netvsc_port_info *info) noexcept
 {
     *info = port->port.info();
 }
 
 void
-netvsc_port_get_stats(const netvsc_port *port, netvsc_port_stats *stats)
+netvsc_port_get_stats(const netvsc_port *port,
+                      netvsc_port_stats *stats) noexcept
 {
     auto view = port->port.view();
     *stats = view ? standard_statistics(*view) : netvsc_port_stats{};
@@ -181,7 +183,7 @@ netvsc_port_get_stats(const netvsc_port *port, netvsc_port_stats *stats)
 
 void
 netvsc_port_get_counters(const netvsc_port *port, netvsc_counter_func *put,
-                         void *aux)
+                         void *aux) noexcept
 {
     if (auto view = port->port.view()) {
         for (const auto &[name, value] : custom_statistics(*view)) {
@@ -192,7 +194,7 @@ netvsc_port_get_counters(const netvsc_port *port, netvsc_counter_func *put,
 
 void
 netvsc_port_get_status(const netvsc_port *port, netvsc_pair_func *put,
-                       void *aux)
+                       void *aux) noexcept
 {
     if (auto view = port->port.view()) {
         put_pairs(status_pairs(*view), put, aux);
@@ -200,7 +202,7 @@ netvsc_port_get_status(const netvsc_port *port, netvsc_pair_func *put,
 }
 
 char *
-netvsc_port_show(const netvsc_port *port)
+netvsc_port_show(const netvsc_port *port) noexcept
 {
     auto view = port->port.view();
     return strdup(view ? describe(*view).c_str() : "");

@@ -13,8 +13,13 @@
 
 #include "driver/frame.h"
 
+/* No exception leaves a function of this interface: one that is thrown for
+ * want of memory ends the process with a core, as OVS's own xmalloc() does. */
 #ifdef __cplusplus
+#define NETVSC_NOEXCEPT noexcept
 extern "C" {
+#else
+#define NETVSC_NOEXCEPT
 #endif
 
 /* OVS's burst and the driver's: frames of one call. */
@@ -44,21 +49,22 @@ struct netvsc_glue {
 /* --- Process --- */
 
 /* Once, before anything else. */
-void netvsc_set_glue(const struct netvsc_glue *);
+void netvsc_set_glue(const struct netvsc_glue *) NETVSC_NOEXCEPT;
 
 /* The main thread's regular visit.  `now` is in ms of any steady clock.
  * Returns true if the bridge has to configure itself again. */
-bool netvsc_run(long long int now);
+bool netvsc_run(long long int now) NETVSC_NOEXCEPT;
 
 /* When netvsc_run() wants to be called at the latest; LLONG_MAX: whenever. */
-long long int netvsc_next_run(void);
+long long int netvsc_next_run(void) NETVSC_NOEXCEPT;
 
 /* --- A port's life; main thread unless said otherwise --- */
 
-struct netvsc_port *netvsc_port_create(const char *name, void *netdev);
+struct netvsc_port *netvsc_port_create(const char *name,
+                                       void *netdev) NETVSC_NOEXCEPT;
 
 /* Any thread.  No queue of the port may be in use. */
-void netvsc_port_destroy(struct netvsc_port *);
+void netvsc_port_destroy(struct netvsc_port *) NETVSC_NOEXCEPT;
 
 struct netvsc_option {
     const char *key;
@@ -68,48 +74,51 @@ struct netvsc_option {
 /* Takes all options of the port, and the device that they name; an error
  * comes with a sentence for the operator. */
 int netvsc_port_set_options(struct netvsc_port *, const struct netvsc_option *,
-                            size_t n, char **error);
+                            size_t n, char **error) NETVSC_NOEXCEPT;
 
 typedef void netvsc_pair_func(void *aux, const char *key, const char *value);
 
 /* The options as they were accepted.  Any thread. */
 void netvsc_port_get_options(const struct netvsc_port *, netvsc_pair_func *,
-                             void *aux);
+                             void *aux) NETVSC_NOEXCEPT;
 
 /* EINVAL if no host carries it; the sentence is logged. */
-int netvsc_port_set_mtu(struct netvsc_port *, int mtu);
+int netvsc_port_set_mtu(struct netvsc_port *, int mtu) NETVSC_NOEXCEPT;
 
 /* For netdev_reconfigure(): swaps in the session that is ready now, if there
  * is one, with `n_txq` transmit queues, or as many as its send sections
  * allow.  Returns how many.  No thread is in the data path. */
 unsigned int netvsc_port_reconfigure(struct netvsc_port *,
-                                     unsigned int n_txq);
-unsigned int netvsc_port_n_rxq(const struct netvsc_port *);
+                                     unsigned int n_txq) NETVSC_NOEXCEPT;
+unsigned int netvsc_port_n_rxq(const struct netvsc_port *) NETVSC_NOEXCEPT;
 
 /* NULL while there is no session.  The port counts the open queues: who has
  * some is in a datapath. */
-struct netvsc_rx_queue *netvsc_port_open_rxq(struct netvsc_port *,
-                                             unsigned int queue);
-void netvsc_port_close_rxq(struct netvsc_port *);
+struct netvsc_rx_queue *
+netvsc_port_open_rxq(struct netvsc_port *, unsigned int queue) NETVSC_NOEXCEPT;
+void netvsc_port_close_rxq(struct netvsc_port *) NETVSC_NOEXCEPT;
 
 /* --- Data path --- */
 
 /* Fills `frames`, an array of NETVSC_MAX_BURST, and returns how many.  The
  * views end at the release, which has to follow also when there were none.
  * One thread at a time. */
-unsigned int netvsc_rx_queue_poll(struct netvsc_rx_queue *,
-                                  struct netvsc_rx_frame *frames);
-void netvsc_rx_queue_release(struct netvsc_rx_queue *);
+unsigned int
+netvsc_rx_queue_poll(struct netvsc_rx_queue *,
+                     struct netvsc_rx_frame *frames) NETVSC_NOEXCEPT;
+void netvsc_rx_queue_release(struct netvsc_rx_queue *) NETVSC_NOEXCEPT;
 
 /* Sends at most NETVSC_MAX_BURST frames, whose memory is free again at the
  * return, and drops and counts what cannot go out.  Returns 0 or why frames
  * were dropped: EAGAIN the host is behind, ENODEV no session, ENETDOWN the
  * port is down.  One thread at a time for each `queue`. */
 int netvsc_port_send(struct netvsc_port *, unsigned int queue,
-                     const struct netvsc_tx_frame *frames, unsigned int n);
+                     const struct netvsc_tx_frame *frames,
+                     unsigned int n) NETVSC_NOEXCEPT;
 
 /* Counts packets that are no Ethernet frames and were not sent. */
-void netvsc_port_count_not_ethernet(struct netvsc_port *, unsigned int n);
+void netvsc_port_count_not_ethernet(struct netvsc_port *,
+                                    unsigned int n) NETVSC_NOEXCEPT;
 
 /* --- What netdevs are asked; any thread --- */
 
@@ -121,7 +130,7 @@ enum netvsc_flags {
 /* Returns the flags as they were.  Async-signal-safe: records the change,
  * netvsc_run() acts on it. */
 unsigned int netvsc_port_update_flags(struct netvsc_port *, unsigned int off,
-                                      unsigned int on);
+                                      unsigned int on) NETVSC_NOEXCEPT;
 
 struct netvsc_port_info {
     bool has_mac; /* Not before the first session. */
@@ -133,7 +142,7 @@ struct netvsc_port_info {
     int numa_node;       /* -1: unknown. */
 };
 void netvsc_port_get_info(const struct netvsc_port *,
-                          struct netvsc_port_info *);
+                          struct netvsc_port_info *) NETVSC_NOEXCEPT;
 
 /* OVS's bins of packet sizes: 1_to_64 to 1523_to_max. */
 #define NETVSC_SIZE_BINS 7
@@ -145,20 +154,21 @@ struct netvsc_port_stats {
     uint64_t rx_bins[NETVSC_SIZE_BINS], tx_bins[NETVSC_SIZE_BINS];
 };
 void netvsc_port_get_stats(const struct netvsc_port *,
-                           struct netvsc_port_stats *);
+                           struct netvsc_port_stats *) NETVSC_NOEXCEPT;
 
 typedef void netvsc_counter_func(void *aux, const char *name, uint64_t value);
 
 /* What has no standard column. */
 void netvsc_port_get_counters(const struct netvsc_port *,
-                              netvsc_counter_func *, void *aux);
+                              netvsc_counter_func *,
+                              void *aux) NETVSC_NOEXCEPT;
 
 /* For the Interface's status column. */
 void netvsc_port_get_status(const struct netvsc_port *, netvsc_pair_func *,
-                            void *aux);
+                            void *aux) NETVSC_NOEXCEPT;
 
 /* Everything about the port, as lines of at most 80 columns. */
-char *netvsc_port_show(const struct netvsc_port *);
+char *netvsc_port_show(const struct netvsc_port *) NETVSC_NOEXCEPT;
 
 #ifdef __cplusplus
 }

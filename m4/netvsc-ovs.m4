@@ -78,16 +78,16 @@ AC_DEFUN([_NETVSC_OVS_TREE], [
   netvsc_probes=
   AC_CHECK_MEMBER([struct netdev_class.get_speed],
     [netvsc_probes="$netvsc_probes GET_SPEED"], [], [_netvsc_includes])
+  AC_CHECK_MEMBER([struct netdev_class.get_duplex],
+    [netvsc_probes="$netvsc_probes GET_DUPLEX"], [], [_netvsc_includes])
   AC_CHECK_DECL([dp_packet_get_tso_segsz],
     [netvsc_probes="$netvsc_probes TSO_SEGSZ"], [], [_netvsc_includes])
   AC_CHECK_MEMBER([struct dp_packet.csum_start],
     [netvsc_probes="$netvsc_probes CSUM_START"], [], [_netvsc_includes])
   AC_CHECK_DECL([dp_packet_ip_checksum_set_good],
-    [netvsc_probes="$netvsc_probes CSUM_SET_GOOD"], [], [_netvsc_includes])
-  AC_CHECK_MEMBER([struct netdev_custom_stats.label],
-    [netvsc_probes="$netvsc_probes STATS_LABEL"], [], [_netvsc_includes])
-  AC_CHECK_MEMBER([struct dp_packet_batch.capacity],
-    [netvsc_probes="$netvsc_probes BATCH_CAPACITY"], [], [_netvsc_includes])
+    [netvsc_probes="$netvsc_probes CHECKSUM_SETTERS"], [], [_netvsc_includes])
+  AC_CHECK_DECL([dp_packet_ip_checksum_good],
+    [netvsc_probes="$netvsc_probes IP_CHECKSUM_GOOD"], [], [_netvsc_includes])
   m4_popdef([_netvsc_includes])
   CPPFLAGS=$netvsc_save_CPPFLAGS
   CFLAGS=$netvsc_save_CFLAGS

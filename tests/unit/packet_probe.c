@@ -4,7 +4,7 @@
 
 #include "lib/netdev-netvsc-packets.h"
 #include "lib/netdev-netvsc-pool.h"
-#include "lib/ovs-probe.h"
+#include "lib/ovs-compat.h"
 
 #include "dp-packet.h"
 
@@ -145,11 +145,7 @@ probe_rss(const struct dp_packet *packet, uint32_t *hash)
 bool
 probe_ip_checksum_is_good(const struct dp_packet *packet)
 {
-#ifdef NETVSC_OVS_HAVE_CSUM_SET_GOOD
-    return dp_packet_ip_checksum_good(packet);
-#else
-    return dp_packet_ip_checksum_valid(packet);
-#endif
+    return ovs_compat_ip_checksum_is_good(packet);
 }
 
 bool

@@ -31,21 +31,21 @@ int send_error;
 } // namespace
 
 unsigned
-netvsc_rx_queue_poll(netvsc_rx_queue *, netvsc_rx_frame *frames)
+netvsc_rx_queue_poll(netvsc_rx_queue *, netvsc_rx_frame *frames) noexcept
 {
     std::copy(incoming.begin(), incoming.end(), frames);
     return incoming.size();
 }
 
 void
-netvsc_rx_queue_release(netvsc_rx_queue *)
+netvsc_rx_queue_release(netvsc_rx_queue *) noexcept
 {
     releases++;
 }
 
 int
 netvsc_port_send(netvsc_port *, unsigned, const netvsc_tx_frame *frames,
-                 unsigned n)
+                 unsigned n) noexcept
 {
     bursts.push_back(n);
     for (unsigned i = 0; i < n; i++) {
@@ -55,7 +55,7 @@ netvsc_port_send(netvsc_port *, unsigned, const netvsc_tx_frame *frames,
 }
 
 void
-netvsc_port_count_not_ethernet(netvsc_port *, unsigned n)
+netvsc_port_count_not_ethernet(netvsc_port *, unsigned n) noexcept
 {
     not_ethernet += n;
 }
