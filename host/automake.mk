@@ -41,12 +41,16 @@ host_libnetvschost_la_SOURCES = \
 	host/netvsp/netvsp_setup.cc \
 	host/netvsp/oids.cc \
 	host/netvsp/oids.h \
+	host/netvsp/receive_buffer.cc \
+	host/netvsp/receive_buffer.h \
 	host/netvsp/receive_path.cc \
 	host/netvsp/receive_path.h \
 	host/netvsp/ring.cc \
 	host/netvsp/ring.h \
 	host/netvsp/rndis_device.cc \
 	host/netvsp/rndis_device.h \
+	host/netvsp/session_channel.cc \
+	host/netvsp/session_channel.h \
 	host/netvsp/sub_allocations.cc \
 	host/netvsp/sub_allocations.h \
 	host/netvsp/trace.cc \

@@ -159,13 +159,12 @@ Nic::set_link(bool up)
 /* --- Sessions ---------------------------------------------------------- */
 
 void
-Nic::open(FrontEnd &front_end, const ChannelInfo &info)
+Nic::open(FrontEnd &front_end, ChannelLink &primary, const ChannelInfo &info)
 {
     counters_.sessions++;
     auto number = static_cast<uint32_t>(counters_.sessions);
     trace_ = Trace(trace_file_, number_, number);
-    front_end_ = &front_end;
-    session_ = std::make_unique<NetVsp>(config_, front_end, *backend_,
+    session_ = std::make_unique<NetVsp>(config_, front_end, primary, *backend_,
                                         counters_, trace_, link_up_);
     awake_ = true;
     trace_open_ = true;
@@ -177,7 +176,7 @@ Nic::open(FrontEnd &front_end, const ChannelInfo &info)
     json["mtu"] = config_.mtu;
     json["relid"] = info.relid;
     json["monitor_id"] = info.monitor_id;
-    json["ring_bytes"] = front_end.to_guest_ring().size() - wire::kPageSize;
+    json["ring_bytes"] = primary.to_guest_ring().size() - wire::kPageSize;
     json["receive_buffer"] = front_end.gpadl(info.receive_gpadl).size();
     json["send_buffer"] = front_end.gpadl(info.send_gpadl).size();
     json["receive_gpadl"] = info.receive_gpadl;
@@ -206,7 +205,6 @@ Nic::close(SessionEnd reason)
     update_books();
     books_.suballocs_outstanding = books_.sends_outstanding = 0;
     session_.reset();
-    front_end_ = nullptr;
     awake_ = true;
 }
 
@@ -216,7 +214,7 @@ Nic::update_books()
     books_ = {};
     books_.messages = session_->messages();
     books_.completed = session_->completed();
-    if (const auto &ledger = session_->receive_path().ledger()) {
+    if (const auto &ledger = session_->receive_buffer().ledger()) {
         books_.suballocs = ledger->count();
         books_.issued = ledger->issued();
         books_.returned = ledger->returned();
@@ -357,7 +355,7 @@ Nic::sleep()
     uint64_t timeout = EventLoop::kForever;
     if (session_ && !session_->failed()) {
         due = session_->next_due_ns(now);
-        timeout = front_end_->signal_interval_ns();
+        timeout = session_->signal_interval_ns();
         if (now - busy_ns_ >= kIdleAfterNs) {
             timeout = std::max(timeout, kIdleIntervalNs);
         }
@@ -368,7 +366,7 @@ Nic::sleep()
     /* Only what concerns the data path wakes it: the wire (by its handler),
      * the guest's signal, or the time. */
     if (session_ && !session_->failed() &&
-        (front_end_->take_signal() || monotonic_ns() >= due)) {
+        (session_->take_signal() || monotonic_ns() >= due)) {
         awake_ = true;
     }
     counters_.wakeups += awake_;

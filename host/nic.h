@@ -95,8 +95,10 @@ public:
     {
         return loop_;
     }
-    /* Starts a session; `front_end` must live until close(). */
-    void open(FrontEnd &front_end, const ChannelInfo &info);
+    /* Starts a session on its primary channel, which is open.  Both must live
+     * until close(). */
+    void open(FrontEnd &front_end, ChannelLink &primary,
+              const ChannelInfo &info);
     void close(SessionEnd reason);
     /* For a measurement on this thread: takes everything that the guest sent,
      * completes it and, with a generator, puts exactly `frames` frames into
@@ -133,7 +135,6 @@ private:
     EventLoop loop_;
 
     std::unique_ptr<NetVsp> session_;
-    FrontEnd *front_end_ = nullptr;
     Trace trace_; /* Of the session, for what is not in the rings. */
     bool trace_open_ = false;
     SessionBooks books_; /* As of the last update_books(). */

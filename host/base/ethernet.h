@@ -37,4 +37,21 @@ store_be16(MutableBytes bytes, size_t offset, uint16_t value)
     store(bytes, offset, host_to_be16(value));
 }
 
+[[nodiscard]] inline bool
+is_tagged(Bytes frame)
+{
+    return frame.size() >= kEthernetHeader + kVlanTagSize &&
+           load_be16(frame, kEthernetTypeAt) == kEthernetVlan;
+}
+
+/* A frame with at least a header, and no longer than an L3 MTU of `mtu`
+ * allows; a tag does not count. */
+[[nodiscard]] inline bool
+fits_mtu(Bytes frame, uint32_t mtu)
+{
+    size_t tag = is_tagged(frame) ? kVlanTagSize : 0;
+    return frame.size() >= kEthernetHeader &&
+           frame.size() - tag <= kEthernetHeader + mtu;
+}
+
 } // namespace netvsc::host

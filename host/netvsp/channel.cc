@@ -4,9 +4,9 @@
 
 namespace netvsc::host {
 
-Channel::Channel(FrontEnd &front_end, Counters &counters, Trace &trace)
-    : to_host_(front_end.to_host_ring()), to_guest_(front_end.to_guest_ring()),
-      front_end_(front_end), counters_(counters), trace_(trace)
+Channel::Channel(ChannelLink &link, Counters &counters, Trace &trace)
+    : to_host_(link.to_host_ring()), to_guest_(link.to_guest_ring()),
+      link_(link), counters_(counters), trace_(trace)
 {
 }
 
@@ -113,7 +113,7 @@ Channel::publish()
     bool packets = to_guest_.publish();
     if (space || packets) {
         counters_.signals++;
-        front_end_.interrupt();
+        link_.interrupt();
     }
 }
 

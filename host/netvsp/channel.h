@@ -34,7 +34,7 @@ inline constexpr uint32_t kMaxRanges =
 
 class Channel {
 public:
-    Channel(FrontEnd &front_end, Counters &counters, Trace &trace);
+    Channel(ChannelLink &link, Counters &counters, Trace &trace);
 
     /* Guest to host.  The packet is valid until the next read(). */
     [[nodiscard]] IncomingRing::Result read(RingPacket &packet);
@@ -86,7 +86,7 @@ private:
 
     IncomingRing to_host_;
     OutgoingRing to_guest_;
-    FrontEnd &front_end_;
+    ChannelLink &link_;
     Counters &counters_;
     Trace &trace_;
     /* A packet that goes around the end of the ring is put together here, and

@@ -45,18 +45,17 @@ first_version(uint32_t type)
 
 } // namespace
 
-NetVsp::NetVsp(const NicConfig &nic, FrontEnd &front_end, Backend &backend,
-               Counters &counters, Trace trace, bool link_up)
+NetVsp::NetVsp(const NicConfig &nic, FrontEnd &front_end, ChannelLink &primary,
+               Backend &backend, Counters &counters, Trace trace, bool link_up)
     : nic_(nic), front_end_(front_end), backend_(backend),
       generator_(backend.generator()), sink_(backend.sink()),
-      counters_(counters), trace_(std::move(trace)),
-      channel_(front_end, counters, trace_),
-      receive_(nic, channel_, counters, trace_),
-      gatherer_(front_end.memory(), trace_),
-      transmit_(nic, agreement_, backend, counters),
-      completions_(uint64_t{nic.completion_delay_us} * 1000), link_up_(link_up)
+      counters_(counters), trace_(std::move(trace)), receive_buffer_(nic),
+      gatherer_(front_end.memory()),
+      transmit_(nic, agreement_, backend, counters), link_up_(link_up)
 {
     agreement_.mtu = std::min(nic.mtu, kDefaultMtu);
+    channels_.push_back(std::make_unique<SessionChannel>(
+        nic, receive_buffer_, 0, primary, counters, trace_));
 }
 
 /* --- The worker's round ------------------------------------------------ */
@@ -67,36 +66,53 @@ NetVsp::serve(uint64_t now_ns)
     if (failed()) {
         return drop_frames(backend_, counters_.rx.dropped_no_session) != 0;
     }
-    if (!masked_) {
-        channel_.mask();
-        masked_ = true;
+    bool busy = false;
+    for (auto &channel : channels_) {
+        channel->begin_round();
+        busy |= read_guest(*channel, now_ns);
+        if (failed()) {
+            break;
+        }
     }
-    lacking_room_ = 0;
-    bool busy = read_guest(now_ns);
     if (!failed()) {
         busy |= flush_control();
-        busy |= flush_completions(now_ns);
+        for (auto &channel : channels_) {
+            busy |= flush_completions(*channel, now_ns);
+        }
         busy |= deliver(now_ns);
-        if (const char *fault = channel_.fault()) {
-            fail(fault);
+        for (auto &channel : channels_) {
+            if (const char *fault = channel->ring().fault()) {
+                fail(fault);
+                break;
+            }
         }
     }
     backend_.flush();
     if (failed()) {
         return true;
     }
-    channel_.publish();
+    publish();
     return busy;
+}
+
+void
+NetVsp::publish()
+{
+    for (auto &channel : channels_) {
+        channel->ring().publish();
+    }
 }
 
 void
 NetVsp::finish()
 {
-    for (unsigned i = 0; i < kLastRounds && !failed(); i++) {
-        if (!read_guest(0)) {
-            break;
+    for (auto &channel : channels_) {
+        for (unsigned i = 0; i < kLastRounds && !failed(); i++) {
+            if (!read_guest(*channel, 0)) {
+                break;
+            }
+            flush_completions(*channel, UINT64_MAX);
         }
-        flush_completions(UINT64_MAX);
     }
     backend_.flush();
 }
@@ -107,12 +123,32 @@ NetVsp::prepare_sleep()
     if (failed()) {
         return true;
     }
-    masked_ = false;
-    bool packets = channel_.unmask();
-    if (packets && accepts_packets()) {
-        return false;
+    for (auto &channel : channels_) {
+        if (!channel->prepare_sleep(accepts_packets(*channel))) {
+            return false;
+        }
     }
-    return !lacking_room_ || channel_.wait_for_room(lacking_room_);
+    return true;
+}
+
+uint64_t
+NetVsp::signal_interval_ns()
+{
+    uint64_t interval = UINT64_MAX;
+    for (auto &channel : channels_) {
+        interval = std::min(interval, channel->link().signal_interval_ns());
+    }
+    return interval;
+}
+
+bool
+NetVsp::take_signal()
+{
+    bool signalled = false;
+    for (auto &channel : channels_) {
+        signalled |= channel->link().take_signal();
+    }
+    return signalled;
 }
 
 uint64_t
@@ -122,8 +158,8 @@ NetVsp::next_due_ns(uint64_t now_ns) const
     if (failed()) {
         return due;
     }
-    if (!lacking_room_ && !completions_.empty()) {
-        due = completions_.front().due;
+    for (const auto &channel : channels_) {
+        due = std::min(due, channel->next_due_ns());
     }
     if (!wants_frames(now_ns)) {
         due = std::min(due, blocked_since_ns_ + kHoldNs);
@@ -165,23 +201,23 @@ NetVsp::filter() const
 
 /* A guest that is owed much has to wait for it before it sends more. */
 bool
-NetVsp::accepts_packets() const
+NetVsp::accepts_packets(SessionChannel &channel) const
 {
-    return !completions_.full() && replies_.size() < kMaxReplies;
+    return !channel.completions().full() && replies_.size() < kMaxReplies;
 }
 
 bool
-NetVsp::read_guest(uint64_t now_ns)
+NetVsp::read_guest(SessionChannel &channel, uint64_t now_ns)
 {
     RingPacket packet;
     for (unsigned i = 0; i < kGuestPackets; i++) {
-        if (!accepts_packets()) {
+        if (!accepts_packets(channel)) {
             return i != 0;
         }
-        if (channel_.read(packet) != IncomingRing::Result::kPacket) {
+        if (channel.ring().read(packet) != IncomingRing::Result::kPacket) {
             return i != 0; /* A broken ring is found after the round. */
         }
-        if (const char *error = handle(packet, now_ns)) {
+        if (const char *error = handle(channel, packet, now_ns)) {
             fail(error);
             return true;
         }
@@ -190,10 +226,11 @@ NetVsp::read_guest(uint64_t now_ns)
 }
 
 const char *
-NetVsp::handle(const RingPacket &packet, uint64_t now_ns)
+NetVsp::handle(SessionChannel &channel, const RingPacket &packet,
+               uint64_t now_ns)
 {
     if (packet.desc.type == wire::kPacketCompletion) {
-        return handle_receive_completion(packet);
+        return handle_receive_completion(channel, packet);
     }
     if (packet.desc.type != wire::kPacketInband &&
         packet.desc.type != wire::kPacketGpaDirect) {
@@ -228,7 +265,7 @@ NetVsp::handle(const RingPacket &packet, uint64_t now_ns)
     case nvsp::kRevokeSendBuffer:
         return handle_revoke(packet, *type);
     case nvsp::kSendRndisPacket:
-        return handle_rndis(packet, now_ns);
+        return handle_rndis(channel, packet, now_ns);
     case nvsp::kSwitchDataPath:
         return handle_data_path_switch(packet);
     case nvsp::kSubchannel:
@@ -239,20 +276,22 @@ NetVsp::handle(const RingPacket &packet, uint64_t now_ns)
 }
 
 const char *
-NetVsp::handle_receive_completion(const RingPacket &packet)
+NetVsp::handle_receive_completion(SessionChannel &channel,
+                                  const RingPacket &packet)
 {
     auto message = message_of<nvsp::SendRndisPacketComplete>(packet);
     if (!message || message->type != nvsp::kSendRndisPacketComplete) {
         return "completion without an RNDIS_PKT_COMPLETE";
     }
     /* The status is informative: the memory is the host's again (D.6). */
-    return receive_.complete(packet.desc.trans_id)
+    return channel.receive().complete(packet.desc.trans_id)
                ? nullptr
                : "completion of a transfer that is not outstanding";
 }
 
 const char *
-NetVsp::handle_rndis(const RingPacket &packet, uint64_t now_ns)
+NetVsp::handle_rndis(SessionChannel &channel, const RingPacket &packet,
+                     uint64_t now_ns)
 {
     auto message = message_of<nvsp::SendRndisPacket>(packet);
     if (!message || !wants_completion(packet)) {
@@ -265,19 +304,20 @@ NetVsp::handle_rndis(const RingPacket &packet, uint64_t now_ns)
     messages_++;
 
     uint32_t status = nvsp::kStatusSuccess;
-    const char *error = message->channel_type == nvsp::kChannelTypeControl
-                            ? handle_rndis_control(packet, *message)
-                            : handle_rndis_data(packet, *message, status);
+    const char *error =
+        message->channel_type == nvsp::kChannelTypeControl
+            ? handle_rndis_control(channel, packet, *message)
+            : handle_rndis_data(channel, packet, *message, status);
     if (error) {
         return error;
     }
     counters_.tx.malformed += status != nvsp::kStatusSuccess;
-    completions_.push(packet.desc.trans_id, status, now_ns);
+    channel.completions().push(packet.desc.trans_id, status, now_ns);
     return nullptr;
 }
 
 const char *
-NetVsp::handle_rndis_data(const RingPacket &packet,
+NetVsp::handle_rndis_data(SessionChannel &channel, const RingPacket &packet,
                           const nvsp::SendRndisPacket &nvsp, uint32_t &status)
 {
     if (nvsp.channel_type != nvsp::kChannelTypeData) {
@@ -302,8 +342,9 @@ NetVsp::handle_rndis_data(const RingPacket &packet,
     }
     bool good = rndis_->running() && transmit_.parse(*message);
     if (trace_.on()) {
-        gatherer_.record(good ? transmit_.pieces(trace_.snap())
-                              : std::vector<TracePiece>());
+        gatherer_.record(channel.trace(), good
+                                              ? transmit_.pieces(trace_.snap())
+                                              : std::vector<TracePiece>());
     }
     if (good) {
         transmit_.send(*message);
@@ -314,46 +355,37 @@ NetVsp::handle_rndis_data(const RingPacket &packet,
 }
 
 const char *
-NetVsp::handle_rndis_control(const RingPacket &packet,
+NetVsp::handle_rndis_control(SessionChannel &channel, const RingPacket &packet,
                              const nvsp::SendRndisPacket &nvsp)
 {
     std::optional<MutableBytes> message = gatherer_.gather(packet, nvsp);
     if (!message) {
         return "RNDIS control message outside of the guest's memory";
     }
-    gatherer_.record({});
+    gatherer_.record(channel.trace(), {});
     return rndis_->handle(*message, control_);
 }
 
 /* --- Host to guest ----------------------------------------------------- */
 
-/* Room in the ring, or a note of how much was lacking. */
-bool
-NetVsp::need_room(uint32_t bytes)
-{
-    if (channel_.has_room(bytes)) {
-        return true;
-    }
-    lacking_room_ = std::max(lacking_room_, bytes);
-    return false;
-}
-
 bool
 NetVsp::flush_control()
 {
     bool busy = false;
-    while (!replies_.empty() && need_room(kCompletionRoom)) {
-        channel_.complete(replies_.front().trans_id, replies_.front().message);
+    SessionChannel &channel = primary();
+    while (!replies_.empty() && channel.need_room(kCompletionRoom)) {
+        channel.ring().complete(replies_.front().trans_id,
+                                replies_.front().message);
         replies_.pop_front();
         busy = true;
     }
     while (!control_.empty()) {
-        if (!receive_.attached()) {
+        if (!receive_buffer_.attached()) {
             control_.pop(); /* Nowhere to put it: the guest revoked. */
             continue;
         }
-        if (!need_room(transfer_room(1)) ||
-            !receive_.send_control(control_.front())) {
+        if (!channel.need_room(transfer_room(1)) ||
+            !channel.receive().send_control(control_.front())) {
             break;
         }
         control_.pop();
@@ -363,27 +395,17 @@ NetVsp::flush_control()
 }
 
 bool
-NetVsp::flush_completions(uint64_t now_ns)
+NetVsp::flush_completions(SessionChannel &channel, uint64_t now_ns)
 {
-    bool busy = false;
-    while (!completions_.empty() && completions_.front().due <= now_ns &&
-           need_room(kCompletionRoom)) {
-        nvsp::SendRndisPacketComplete message{};
-        message.type = nvsp::kSendRndisPacketComplete;
-        message.status = completions_.front().status;
-        channel_.complete(completions_.front().trans_id, bytes_of(message));
-        completions_.pop();
-        completed_++;
-        counters_.tx.completed++;
-        busy = true;
-    }
-    return busy;
+    unsigned count = channel.flush_completions(now_ns);
+    completed_ += count;
+    return count != 0;
 }
 
 bool
 NetVsp::deliver(uint64_t now_ns)
 {
-    if (!rndis_ || !rndis_->running() || !receive_.attached()) {
+    if (!rndis_ || !rndis_->running() || !receive_buffer_.attached()) {
         return drop_frames(backend_, counters_.rx.dropped_no_session) != 0;
     }
     if (!link_up_) {
@@ -395,18 +417,46 @@ NetVsp::deliver(uint64_t now_ns)
     if (generator_) {
         return generate(now_ns) != 0;
     }
-    if (channel_.has_room(receive_.batch_room())) {
+    if (primary().receive().has_room()) {
         blocked_since_ns_ = 0;
-        return receive_.deliver(backend_, rndis_->oids()) != 0;
+        return deliver_frames() != 0;
     }
     if (!blocked_since_ns_) {
         blocked_since_ns_ = now_ns;
     }
-    lacking_room_ = std::max(lacking_room_, receive_.batch_room());
+    primary().lack_room(primary().receive().batch_room());
     if (!wants_frames(now_ns)) {
         return false;
     }
     return drop_frames(backend_, counters_.rx.dropped_ring_full) != 0;
+}
+
+/* Frames that wait on the wire, up to a batch; the rings have room for them.
+ * Returns how many were read, delivered or not. */
+unsigned
+NetVsp::deliver_frames()
+{
+    ReceivePath &receive = primary().receive();
+    const Oids &oids = rndis_->oids();
+    unsigned count = 0;
+    for (; count < ReceivePath::kBatch; count++) {
+        if (backend_.patient() && !receive.has_suballoc()) {
+            break;
+        }
+        std::optional<WireFrame> frame = backend_.receive();
+        if (!frame) {
+            break;
+        }
+        if (!fits_mtu(frame->bytes, agreement_.mtu)) {
+            counters_.rx.dropped_oversize++;
+        } else if (!oids.wants(frame->bytes)) {
+            counters_.rx.dropped_filter++;
+        } else if (!receive.add(*frame, oids)) {
+            counters_.rx.dropped_no_suballoc++;
+        }
+    }
+    receive.flush();
+    return count;
 }
 
 /* --- Measurements ------------------------------------------------------ */
@@ -414,7 +464,7 @@ NetVsp::deliver(uint64_t now_ns)
 unsigned
 NetVsp::generate(uint64_t now_ns)
 {
-    const SubAllocations &ledger = *receive_.ledger();
+    const SubAllocations &ledger = *receive_buffer_.ledger();
     return put_frames(
         generator_->due(now_ns, {ReceivePath::kBatch, ledger.data_free(),
                                  ledger.data_outstanding()}));
@@ -424,17 +474,19 @@ NetVsp::generate(uint64_t now_ns)
 bool
 NetVsp::delivers() const
 {
-    return rndis_ && rndis_->running() && receive_.attached() && link_up_ &&
-           rndis_->oids().filter();
+    return rndis_ && rndis_->running() && receive_buffer_.attached() &&
+           link_up_ && rndis_->oids().filter();
 }
 
 unsigned
 NetVsp::put_frames(unsigned frames)
 {
-    bool drained = channel_.drained();
+    SessionChannel &channel = primary();
+    bool drained = channel.ring().drained();
     unsigned count = 0;
-    if (frames && channel_.has_room(receive_.batch_room())) {
-        count = receive_.generate(*generator_, frames, rndis_->oids());
+    if (frames && channel.receive().has_room()) {
+        count =
+            channel.receive().generate(*generator_, frames, rndis_->oids());
     }
     generator_->put(count, drained);
     return count;
@@ -455,7 +507,7 @@ NetVsp::fill(unsigned frames, uint64_t now_ns)
         count += put;
     }
     if (!failed()) {
-        channel_.publish();
+        publish();
     }
     return count;
 }

@@ -1,15 +1,14 @@
 /* One session of a NIC: the network virtual service provider that answers a
  * guest from OPENCHANNEL to close (reference D).
  *
- * It owns everything a session has (channel, buffers, ledgers, RNDIS device),
+ * It owns everything a session has (channels, buffers, ledgers, RNDIS device),
  * so that a session that ends takes all of it along and the next one starts
  * clean.  The NIC's worker thread drives it; nothing here blocks. */
 
 #pragma once
 
-#include "host/netvsp/completion_queue.h"
-#include "host/netvsp/receive_path.h"
 #include "host/netvsp/rndis_device.h"
+#include "host/netvsp/session_channel.h"
 #include "host/netvsp/transmit_path.h"
 
 namespace netvsc::host {
@@ -41,8 +40,9 @@ inline constexpr uint32_t kDefaultMtu = 1500;
 
 class NetVsp {
 public:
-    NetVsp(const NicConfig &nic, FrontEnd &front_end, Backend &backend,
-           Counters &counters, Trace trace, bool link_up);
+    /* On the primary channel, which is open.  All must outlive it. */
+    NetVsp(const NicConfig &nic, FrontEnd &front_end, ChannelLink &primary,
+           Backend &backend, Counters &counters, Trace trace, bool link_up);
     NetVsp(const NetVsp &) = delete;
     NetVsp &operator=(const NetVsp &) = delete;
 
@@ -64,6 +64,10 @@ public:
      * waits for it.  False when there is more to do after all.  serve() after
      * a sleep takes both back. */
     [[nodiscard]] bool prepare_sleep();
+    /* How often a sleeper asks take_signal(), which is true when the guest
+     * signalled any channel since the last call. */
+    [[nodiscard]] uint64_t signal_interval_ns();
+    [[nodiscard]] bool take_signal();
 
     /* When serve() has something to do even without a signal; UINT64_MAX for
      * never. */
@@ -94,10 +98,10 @@ public:
         return agreement_;
     }
     [[nodiscard]] uint32_t filter() const;
-    [[nodiscard]] const ReceivePath &
-    receive_path() const
+    [[nodiscard]] const ReceiveBuffer &
+    receive_buffer() const
     {
-        return receive_;
+        return receive_buffer_;
     }
     /* RNDIS_PKT messages of this session. */
     [[nodiscard]] uint64_t
@@ -113,21 +117,26 @@ public:
 
 private:
     /* Guest to host. */
-    [[nodiscard]] bool accepts_packets() const;
-    bool read_guest(uint64_t now_ns);
-    const char *handle(const RingPacket &packet, uint64_t now_ns);
-    const char *handle_receive_completion(const RingPacket &packet);
+    [[nodiscard]] bool accepts_packets(SessionChannel &channel) const;
+    bool read_guest(SessionChannel &channel, uint64_t now_ns);
+    const char *handle(SessionChannel &channel, const RingPacket &packet,
+                       uint64_t now_ns);
+    const char *handle_receive_completion(SessionChannel &channel,
+                                          const RingPacket &packet);
     const char *handle_init(const RingPacket &packet);
     const char *handle_ndis_config(const RingPacket &packet);
     const char *handle_ndis_version(const RingPacket &packet);
     const char *handle_receive_buffer(const RingPacket &packet);
     const char *handle_send_buffer(const RingPacket &packet);
     const char *handle_revoke(const RingPacket &packet, uint32_t type);
-    const char *handle_rndis(const RingPacket &packet, uint64_t now_ns);
-    const char *handle_rndis_data(const RingPacket &packet,
+    const char *handle_rndis(SessionChannel &channel, const RingPacket &packet,
+                             uint64_t now_ns);
+    const char *handle_rndis_data(SessionChannel &channel,
+                                  const RingPacket &packet,
                                   const wire::nvsp::SendRndisPacket &nvsp,
                                   uint32_t &status);
-    const char *handle_rndis_control(const RingPacket &packet,
+    const char *handle_rndis_control(SessionChannel &channel,
+                                     const RingPacket &packet,
                                      const wire::nvsp::SendRndisPacket &nvsp);
     const char *handle_data_path_switch(const RingPacket &packet);
     const char *handle_subchannel(const RingPacket &packet);
@@ -135,13 +144,19 @@ private:
     /* Host to guest. */
     const char *reply(const RingPacket &request, Bytes message);
     const char *acknowledge(const RingPacket &request);
+    [[nodiscard]] SessionChannel &
+    primary()
+    {
+        return *channels_[0];
+    }
     bool flush_control();
-    bool flush_completions(uint64_t now_ns);
+    bool flush_completions(SessionChannel &channel, uint64_t now_ns);
     bool deliver(uint64_t now_ns);
+    unsigned deliver_frames();
     [[nodiscard]] bool delivers() const;
     unsigned generate(uint64_t now_ns);
     unsigned put_frames(unsigned frames);
-    bool need_room(uint32_t bytes);
+    void publish();
 
     void fail(const char *error);
     void log(const std::string &text) const;
@@ -153,12 +168,12 @@ private:
     Sink *sink_;
     Counters &counters_;
     Trace trace_;
-    Channel channel_;
     Agreement agreement_;
-    ReceivePath receive_;
+    ReceiveBuffer receive_buffer_;
     MessageGatherer gatherer_;
     TransmitPath transmit_;
-    CompletionQueue completions_;
+    /* By index: the primary channel first. */
+    std::vector<std::unique_ptr<SessionChannel>> channels_;
     /* From the receive buffer on. */
     std::optional<RndisDevice> rndis_;
 
@@ -179,11 +194,8 @@ private:
 
     uint64_t messages_ = 0;
     uint64_t completed_ = 0;
-    /* Ring space that the last round lacked, or 0. */
-    uint32_t lacking_room_ = 0;
     /* Since when frames wait for room in the ring, or 0. */
     uint64_t blocked_since_ns_ = 0;
-    bool masked_ = false;
     const char *error_ = nullptr;
 };
 

@@ -133,9 +133,9 @@ NetVsp::handle_receive_buffer(const RingPacket &packet)
     answer.type = nvsp::kSendReceiveBufferComplete;
     MutableBytes buffer = front_end_.gpadl(message->gpadl);
     if (message->id == nvsp::kReceiveBufferId &&
-        receive_.attach(buffer, agreement_.mtu)) {
-        uint32_t size = receive_.suballoc_size();
-        uint32_t count = receive_.ledger()->count();
+        receive_buffer_.attach(buffer, agreement_.mtu)) {
+        uint32_t size = receive_buffer_.suballoc_size();
+        uint32_t count = receive_buffer_.ledger()->count();
         answer.status = nvsp::kStatusSuccess;
         answer.sections = 1;
         answer.section = {0, size, count, size * count};
@@ -184,7 +184,7 @@ NetVsp::handle_revoke(const RingPacket &packet, uint32_t type)
 {
     /* By kind: guests differ on the ids they use (D.3). */
     if (type == nvsp::kRevokeReceiveBuffer) {
-        receive_.revoke();
+        receive_buffer_.revoke();
         log("receive buffer revoked");
     } else {
         gatherer_.attach({}, 0);

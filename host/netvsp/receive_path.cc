@@ -12,12 +12,6 @@ namespace rndis = wire::rndis;
 
 namespace {
 
-/* Left unused: Windows guests read that far beyond the message (E.10). */
-constexpr uint32_t kTail = 36;
-
-/* Sub-allocations of small MTUs still hold every control message. */
-constexpr uint32_t kSmallestMtu = 1500;
-
 /* A tag control information word in the order of the element (E.7). */
 uint32_t
 vlan_value(uint16_t tci)
@@ -26,13 +20,6 @@ vlan_value(uint16_t tci)
     uint32_t cfi = tci >> 12 & 1;
     uint32_t id = tci & rndis::kVlanIdMask;
     return priority | (cfi ? rndis::kVlanCfi : 0) | id << rndis::kVlanIdShift;
-}
-
-bool
-is_tagged(Bytes frame)
-{
-    return frame.size() >= kEthernetHeader + kVlanTagSize &&
-           load_be16(frame, kEthernetTypeAt) == kEthernetVlan;
 }
 
 } // namespace
@@ -51,133 +38,77 @@ drop_frames(Backend &backend, uint64_t &dropped)
     return count;
 }
 
-uint32_t
-ReceivePath::suballoc_size_for(uint32_t mtu)
+ReceivePath::ReceivePath(const NicConfig &nic, ReceiveBuffer &buffer,
+                         uint32_t index, Channel &channel, Counters &counters,
+                         Trace &trace)
+    : nic_(nic), buffer_(buffer), index_(index), channel_(channel),
+      counters_(counters), trace_(trace)
 {
-    size_t frame_size = std::max(mtu, kSmallestMtu) + kEthernetHeader;
-    return static_cast<uint32_t>(
-        round_up(kDataAt + frame_size + kTail, wire::kRingUnit));
-}
-
-bool
-ReceivePath::attach(MutableBytes buffer, uint32_t mtu)
-{
-    mtu_ = mtu;
-    suballoc_size_ = suballoc_size_for(mtu);
-    auto count = static_cast<uint32_t>(buffer.size() / suballoc_size_);
-    if (count <= nic_.control_suballocs) {
-        return false;
-    }
-    auto reuse = SubAllocations::Reuse::kHottest;
-    if (nic_.generator) {
-        reuse = SubAllocations::Reuse::kInTurn;
-        if (nic_.generator->suballocs) {
-            count = std::min(count, nic_.control_suballocs +
-                                        nic_.generator->suballocs);
-        }
-    }
-    buffer_ = buffer;
-    prefilled_ = false;
-    ledger_.emplace(count, nic_.control_suballocs, reuse);
-
-    uint32_t per_packet = std::min(nic_.ranges, kBatch);
+    uint32_t per_packet = std::min(nic.ranges, kBatch);
     uint32_t packets = (kBatch + per_packet - 1) / per_packet;
     batch_room_ = packets * transfer_room(per_packet);
-    return true;
-}
-
-void
-ReceivePath::revoke()
-{
-    buffer_ = {};
 }
 
 /* --- Data -------------------------------------------------------------- */
 
-unsigned
-ReceivePath::deliver(Backend &backend, const Oids &oids)
+bool
+ReceivePath::add(const WireFrame &frame, const Oids &oids)
 {
-    uint32_t transfer = 0;
-    unsigned count = 0;
-    for (; count < kBatch; count++) {
-        if (backend.patient() && !ledger_->data_free()) {
-            break;
-        }
-        std::optional<WireFrame> frame = backend.receive();
-        if (!frame) {
-            break;
-        }
-        size_t tag = is_tagged(frame->bytes) ? kVlanTagSize : 0;
-        if (frame->bytes.size() < kEthernetHeader ||
-            frame->bytes.size() - tag > kEthernetHeader + mtu_) {
-            counters_.rx.dropped_oversize++;
-            continue;
-        }
-        if (!oids.wants(frame->bytes)) {
-            counters_.rx.dropped_filter++;
-            continue;
-        }
-        std::optional<uint32_t> index = ledger_->take_data();
-        if (!index) {
-            counters_.rx.dropped_no_suballoc++;
-            continue;
-        }
+    std::optional<uint32_t> index = buffer_.ledger()->take_data(index_);
+    if (!index) {
+        return false;
+    }
+    counters_.rx.frames++;
+    counters_.rx.bytes += frame.bytes.size();
+    append(*index, place(frame.bytes, frame.checksum_good, *index, oids));
+    return true;
+}
 
-        if (filled_ == 0) {
-            transfer = *index;
-        } else {
-            ledger_->join(transfer, *index);
-        }
-        Placement placement =
-            place(frame->bytes, frame->checksum_good, *index, oids);
-        placements_[filled_] = placement;
-        ranges_[filled_] = {kDataAt + placement.frame_size,
-                            *index * suballoc_size_};
-        counters_.rx.frames++;
-        counters_.rx.bytes += frame->bytes.size();
-        if (++filled_ == nic_.ranges) {
-            send_batch(transfer);
-        }
+void
+ReceivePath::append(uint32_t index, const Placement &placement)
+{
+    if (filled_ == 0) {
+        transfer_ = index;
+    } else {
+        buffer_.ledger()->join(transfer_, index);
     }
+    placements_[filled_] = placement;
+    ranges_[filled_] = {kDataAt + placement.frame_size, buffer_.offset(index)};
+    if (++filled_ == nic_.ranges) {
+        send_batch();
+    }
+}
+
+void
+ReceivePath::flush()
+{
     if (filled_) {
-        send_batch(transfer);
+        send_batch();
     }
-    return count;
 }
 
 unsigned
 ReceivePath::generate(Generator &generator, unsigned frames, const Oids &oids)
 {
+    SubAllocations &ledger = *buffer_.ledger();
+    uint32_t suballoc_size = buffer_.suballoc_size();
     if (!std::exchange(prefilled_, true)) {
         generator.prefill(
-            buffer_.first(size_t{ledger_->count()} * suballoc_size_),
-            suballoc_size_, nic_.control_suballocs, kEthernetHeader + mtu_,
-            oids);
+            buffer_.bytes().first(size_t{ledger.count()} * suballoc_size),
+            suballoc_size, nic_.control_suballocs,
+            kEthernetHeader + buffer_.mtu(), oids);
     }
-    uint32_t transfer = 0;
     unsigned count = 0;
     for (; count < frames; count++) {
-        std::optional<uint32_t> index = ledger_->take_data();
+        std::optional<uint32_t> index = ledger.take_data(index_);
         if (!index) {
             break;
         }
-        if (filled_ == 0) {
-            transfer = *index;
-        } else {
-            ledger_->join(transfer, *index);
-        }
-        const wire::TransferPageRange &message = generator.message(*index);
-        uint32_t frame_size = message.byte_count - kDataAt;
-        placements_[filled_] = {generator.head_size(), frame_size};
-        ranges_[filled_] = message;
+        uint32_t frame_size = generator.message(*index).byte_count - kDataAt;
         counters_.rx.bytes += frame_size;
-        if (++filled_ == nic_.ranges) {
-            send_batch(transfer);
-        }
+        append(*index, {generator.head_size(), frame_size});
     }
-    if (filled_) {
-        send_batch(transfer);
-    }
+    flush();
     counters_.rx.frames += count;
     counters_.wire.read += count;
     return count;
@@ -201,7 +132,7 @@ ReceivePath::place(MutableBytes frame, bool checksum_good, uint32_t index,
         head.add_verdict(oids.reportable(classify_good_frame(frame), ipv4));
     }
 
-    MutableBytes to = suballoc(index);
+    MutableBytes to = buffer_.suballoc(index);
     auto frame_size = static_cast<uint32_t>(frame.size());
     uint32_t head_size = head.write(to, frame_size);
     std::memcpy(to.data() + kDataAt, frame.data(), frame.size());
@@ -209,19 +140,19 @@ ReceivePath::place(MutableBytes frame, bool checksum_good, uint32_t index,
 }
 
 void
-ReceivePath::send_batch(uint32_t transfer)
+ReceivePath::send_batch()
 {
     auto ranges = std::span(ranges_).first(filled_);
-    channel_.transfer(transfer, wire::nvsp::kChannelTypeData, ranges);
+    channel_.transfer(transfer_, wire::nvsp::kChannelTypeData, ranges);
     if (trace_.on()) {
         for (unsigned i = 0; i < filled_; i++) {
             TracePiece pieces[] = {
                 {0, placements_[i].header_size},
                 {kDataAt, std::min(placements_[i].frame_size, trace_.snap())}};
-            trace_.record_cut(
-                TraceKind::kReceiveBuffer,
-                buffer_.subspan(ranges[i].byte_offset, ranges[i].byte_count),
-                pieces, ranges[i].byte_offset);
+            trace_.record_cut(TraceKind::kReceiveBuffer,
+                              buffer_.bytes().subspan(ranges[i].byte_offset,
+                                                      ranges[i].byte_count),
+                              pieces, ranges[i].byte_offset);
         }
     }
     filled_ = 0;
@@ -232,16 +163,16 @@ ReceivePath::send_batch(uint32_t transfer)
 bool
 ReceivePath::send_control(Bytes message)
 {
-    std::optional<uint32_t> index = ledger_->take_control();
+    std::optional<uint32_t> index = buffer_.ledger()->take_control();
     if (!index) {
         return false;
     }
-    MutableBytes to = suballoc(*index);
+    MutableBytes to = buffer_.suballoc(*index);
     assert(message.size() <= to.size());
     std::memcpy(to.data(), message.data(), message.size());
 
     wire::TransferPageRange range = {static_cast<uint32_t>(message.size()),
-                                     *index * suballoc_size_};
+                                     buffer_.offset(*index)};
     channel_.transfer(*index, wire::nvsp::kChannelTypeControl, {&range, 1});
     trace_.record(TraceKind::kReceiveBuffer, message, range.byte_offset);
     return true;
@@ -250,7 +181,8 @@ ReceivePath::send_control(Bytes message)
 bool
 ReceivePath::complete(uint64_t trans_id)
 {
-    return ledger_ && ledger_->give_back(trans_id);
+    auto &ledger = buffer_.ledger();
+    return ledger && ledger->give_back(trans_id, index_);
 }
 
 } // namespace netvsc::host

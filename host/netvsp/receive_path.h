@@ -1,13 +1,14 @@
-/* Host to guest: frames and control messages become RNDIS messages in
- * sub-allocations of the receive buffer, several for each transfer-pages
- * packet (reference D.6, E.10). */
+/* Host to guest on one channel: frames and control messages become RNDIS
+ * messages in sub-allocations of the receive buffer, several for each
+ * transfer-pages packet (reference D.6, E.10). */
 
 #pragma once
 
 #include <array>
 
 #include "host/netvsp/channel.h"
-#include "host/netvsp/sub_allocations.h"
+#include "host/netvsp/oids.h"
+#include "host/netvsp/receive_buffer.h"
 #include "host/wires/backend.h"
 #include "host/wires/generator.h"
 
@@ -19,48 +20,38 @@ unsigned drop_frames(Backend &backend, uint64_t &dropped);
 
 class ReceivePath {
 public:
-    /* Frames of one deliver(); a tap device queues a few hundred. */
+    /* Frames of one round; a tap device queues a few hundred. */
     static constexpr unsigned kBatch = 64;
 
-    ReceivePath(const NicConfig &nic, Channel &channel, Counters &counters,
-                Trace &trace)
-        : nic_(nic), channel_(channel), counters_(counters), trace_(trace)
-    {
-    }
+    /* Of the channel with this index.  All must outlive it. */
+    ReceivePath(const NicConfig &nic, ReceiveBuffer &buffer, uint32_t index,
+                Channel &channel, Counters &counters, Trace &trace);
 
-    /* Starts using the guest's buffer for frames of an L3 MTU of `mtu`.  False
-     * when it is too small to be of use. */
-    [[nodiscard]] bool attach(MutableBytes buffer, uint32_t mtu);
-    /* Stops using it (REVOKE); what the guest still has may come back. */
-    void revoke();
-    [[nodiscard]] bool
-    attached() const
-    {
-        return !buffer_.empty();
-    }
-    /* Bytes of a sub-allocation for frames of this L3 MTU. */
-    [[nodiscard]] static uint32_t suballoc_size_for(uint32_t mtu);
-    [[nodiscard]] uint32_t
-    suballoc_size() const
-    {
-        return suballoc_size_;
-    }
-    /* Nothing before attach(). */
-    [[nodiscard]] const std::optional<SubAllocations> &
-    ledger() const
-    {
-        return ledger_;
-    }
-
-    /* Ring space that one deliver() can need. */
+    /* Ring space that the frames of one round can need. */
     [[nodiscard]] uint32_t
     batch_room() const
     {
         return batch_room_;
     }
-    /* Delivers waiting frames; the ring must have batch_room().  Returns how
-     * many were read, delivered or not. */
-    unsigned deliver(Backend &backend, const Oids &oids);
+    /* What the guest can be given now: ring space for a round's frames, and a
+     * sub-allocation of this channel's range. */
+    [[nodiscard]] bool
+    has_room()
+    {
+        return channel_.has_room(batch_room_);
+    }
+    [[nodiscard]] bool
+    has_suballoc() const
+    {
+        return buffer_.ledger()->data_free(index_) != 0;
+    }
+
+    /* Adds a frame to the transfer that is being filled, and sends that when
+     * it is full; the ring must have batch_room() for the frames of a round.
+     * False when the guest has all sub-allocations of this channel. */
+    [[nodiscard]] bool add(const WireFrame &frame, const Oids &oids);
+    /* Sends a transfer that is not full.  Ends a round. */
+    void flush();
 
     /* Puts up to kBatch frames of a generator, which writes them into the
      * buffer before the first; the ring must have batch_room().  Returns how
@@ -71,7 +62,8 @@ public:
      * one range.  False when the guest has all control sub-allocations. */
     [[nodiscard]] bool send_control(Bytes message);
 
-    /* The guest's completion of a transfer.  False when it has no such one. */
+    /* The guest's completion of a transfer.  False when this channel has no
+     * such one. */
     [[nodiscard]] bool complete(uint64_t trans_id);
 
 private:
@@ -82,28 +74,22 @@ private:
 
     Placement place(MutableBytes frame, bool checksum_good, uint32_t index,
                     const Oids &oids);
-    void send_batch(uint32_t transfer);
-    [[nodiscard]] MutableBytes
-    suballoc(uint32_t index) const
-    {
-        return buffer_.subspan(size_t{index} * suballoc_size_, suballoc_size_);
-    }
+    void append(uint32_t index, const Placement &placement);
+    void send_batch();
 
     const NicConfig &nic_;
+    ReceiveBuffer &buffer_;
+    uint32_t index_;
     Channel &channel_;
     Counters &counters_;
     Trace &trace_;
-
-    MutableBytes buffer_;
-    uint32_t mtu_ = 0;
-    uint32_t suballoc_size_ = 0;
-    uint32_t batch_room_ = 0;
-    std::optional<SubAllocations> ledger_;
+    uint32_t batch_room_;
     bool prefilled_ = false;
 
     /* The transfer-pages packet that is being filled. */
     std::array<wire::TransferPageRange, kBatch> ranges_{};
     std::array<Placement, kBatch> placements_{};
+    uint32_t transfer_ = 0;
     unsigned filled_ = 0;
 };
 

@@ -112,6 +112,7 @@ Trace::write(TraceKind kind, std::span<const Bytes> payload, uint32_t length,
     header.size =
         static_cast<uint32_t>(sizeof header + round_up(length, kAlignment));
     header.kind = static_cast<uint16_t>(kind);
+    header.channel = channel_;
     header.nic = nic_;
     header.session = session_;
     header.time = static_cast<uint64_t>(now.tv_sec) * 1000000000u +

@@ -69,9 +69,17 @@ private:
 class Trace {
 public:
     Trace() = default;
+    /* Of the primary channel; what concerns no channel goes here, too. */
     Trace(TraceFile *file, uint32_t nic, uint32_t session)
         : file_(file), nic_(nic), session_(session)
     {
+    }
+    [[nodiscard]] Trace
+    of_channel(uint16_t index) const
+    {
+        Trace trace(file_, nic_, session_);
+        trace.channel_ = index;
+        return trace;
     }
 
     [[nodiscard]] bool
@@ -100,6 +108,7 @@ private:
     TraceFile *file_ = nullptr;
     uint32_t nic_ = 0;
     uint32_t session_ = 0;
+    uint16_t channel_ = 0;       /* Sub-channel index. */
     std::vector<std::byte> cut_; /* Reused for cut payloads. */
 };
 

@@ -29,8 +29,8 @@ tci_of(uint32_t value)
 
 /* --- MessageGatherer --------------------------------------------------- */
 
-MessageGatherer::MessageGatherer(GuestMemory &memory, Trace &trace)
-    : memory_(memory), trace_(trace),
+MessageGatherer::MessageGatherer(GuestMemory &memory)
+    : memory_(memory),
       message_(std::make_unique_for_overwrite<std::byte[]>(kLongestMessage))
 {
 }
@@ -152,9 +152,9 @@ MessageGatherer::add_ranges(const RingPacket &packet)
 }
 
 void
-MessageGatherer::record(std::span<const TracePiece> pieces)
+MessageGatherer::record(Trace &trace, std::span<const TracePiece> pieces)
 {
-    if (!trace_.on()) {
+    if (!trace.on()) {
         return;
     }
     /* The pieces are cut of the message; the two records hold a part each. */
@@ -170,9 +170,9 @@ MessageGatherer::record(std::span<const TracePiece> pieces)
             }
         }
         if (pieces.empty()) {
-            trace_.record(kind, part, position);
+            trace.record(kind, part, position);
         } else {
-            trace_.record_cut(kind, part, mine, position);
+            trace.record_cut(kind, part, mine, position);
         }
     };
     if (section_bytes_) {

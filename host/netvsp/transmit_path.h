@@ -23,7 +23,7 @@ namespace netvsc::host {
  * the send buffer, then those in guest memory. */
 class MessageGatherer {
 public:
-    MessageGatherer(GuestMemory &memory, Trace &trace);
+    explicit MessageGatherer(GuestMemory &memory);
 
     /* Where sections are: SEND_SEND_BUF and REVOKE_SEND_BUF. */
     void
@@ -44,9 +44,9 @@ public:
     view(const RingPacket &packet,
          const wire::nvsp::SendRndisPacket &nvsp) const;
 
-    /* Records what the last gather() read; of it only `pieces` (ascending)
-     * unless they are empty. */
-    void record(std::span<const TracePiece> pieces);
+    /* Records what the last gather() read in the trace of its channel; of it
+     * only `pieces` (ascending) unless they are empty. */
+    void record(Trace &trace, std::span<const TracePiece> pieces);
 
 private:
     /* The longest message: a large send of 64 KiB and its headers, twice. */
@@ -57,7 +57,6 @@ private:
     [[nodiscard]] bool add_ranges(const RingPacket &packet);
 
     GuestMemory &memory_;
-    Trace &trace_;
     MutableBytes send_buffer_;
     uint32_t section_size_ = 0;
     std::unique_ptr<std::byte[]> message_;

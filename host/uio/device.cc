@@ -248,7 +248,7 @@ UioDevice::handle_hello(Client &client, Bytes message)
         /* The kernel formats both rings when it opens a channel. */
         RingMemory(to_host_ring()).format();
         RingMemory(to_guest_ring()).format();
-        nic_.open(*this, info_);
+        nic_.open(*this, *this, info_);
         opened_(true);
     }
     return send_with_fds(client.socket.get(), bytes_of(reply), fds);

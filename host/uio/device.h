@@ -23,7 +23,7 @@ enum class GpaMode {
     kProcess, /* Virtual pages of the connected process. */
 };
 
-class UioDevice : public FrontEnd {
+class UioDevice : public FrontEnd, public ChannelLink {
 public:
     /* Binds `dev_dir`/uio<number> and serves it on the NIC's worker thread.
      * `opened` tells, on that thread, when the channel opens and closes.

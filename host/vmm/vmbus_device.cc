@@ -113,7 +113,7 @@ VmbusDevice::open(const OpenedChannel &channel)
         }
         rung_ = false;
         /* The guest names its buffers' GPADLs later, by NVSP. */
-        nic_.open(*this, {ids_.relid, ids_.monitor_id, 0, 0});
+        nic_.open(*this, *this, {ids_.relid, ids_.monitor_id, 0, 0});
     });
 }
 
@@ -140,7 +140,7 @@ VmbusDevice::retarget(unsigned vcpu)
     nic_.call([&] { channel_.vcpu = vcpu; });
 }
 
-/* --- FrontEnd, on the NIC's thread ------------------------------------- */
+/* --- FrontEnd and ChannelLink, on the NIC's thread --------------------- */
 
 MutableBytes
 VmbusDevice::to_host_ring()

@@ -41,8 +41,9 @@ private:
 };
 
 /* Offered from its construction to its end.  BusDevice's members and those of
- * its own are for the bus's thread, FrontEnd's for the NIC's. */
-class VmbusDevice : public BusDevice, public FrontEnd {
+ * its own are for the bus's thread, FrontEnd's and
+ * ChannelLink's for the NIC's. */
+class VmbusDevice : public BusDevice, public FrontEnd, public ChannelLink {
 public:
     /* Offers `nic` on the bus.  All must outlive it.  Throws HostError. */
     VmbusDevice(Nic &nic, VmbusServer &server, Hypervisor &hypervisor);

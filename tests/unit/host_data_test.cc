@@ -111,12 +111,12 @@ TEST_F(HostData, SharesATransferPacketAndItsCompletion)
     EXPECT_EQ(load<uint16_t>(packet->bytes, 2), 3u + 5);
     EXPECT_EQ(load<uint16_t>(packet->bytes, 16), 0xcafeu);
     EXPECT_LT(packet->trans_id,
-              guest.session->receive_path().ledger()->count());
+              guest.session->receive_buffer().ledger()->count());
     EXPECT_FALSE(guest.read());
-    EXPECT_EQ(guest.session->receive_path().ledger()->outstanding(), 5u);
+    EXPECT_EQ(guest.session->receive_buffer().ledger()->outstanding(), 5u);
     guest.complete_transfer(packet->trans_id);
     guest.serve();
-    EXPECT_EQ(guest.session->receive_path().ledger()->outstanding(), 0u);
+    EXPECT_EQ(guest.session->receive_buffer().ledger()->outstanding(), 0u);
 }
 
 TEST(HostDataRanges, AreAsManyAsConfigured)
@@ -136,7 +136,7 @@ TEST(HostDataRanges, AreAsManyAsConfigured)
 
 TEST_F(HostData, IsDroppedWhenTheGuestKeepsTheBuffer)
 {
-    uint32_t count = guest.session->receive_path().ledger()->count();
+    uint32_t count = guest.session->receive_buffer().ledger()->count();
     for (uint32_t i = 0; i < count; i++) {
         guest.backend.waiting.push_back(plain_frame(60));
     }

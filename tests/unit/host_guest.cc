@@ -255,7 +255,8 @@ Guest::Guest(const std::string &options, size_t ring_data)
     if (config.generator) {
         wire = &generator.emplace(config, counters.wire);
     }
-    session.emplace(config, front_end, *wire, counters, Trace(), true);
+    session.emplace(config, front_end, front_end, *wire, counters, Trace(),
+                    true);
 }
 
 uint32_t &

@@ -112,7 +112,7 @@ public:
 };
 
 /* The seam to the host, on plain memory. */
-class FakeFrontEnd : public FrontEnd {
+class FakeFrontEnd : public FrontEnd, public ChannelLink {
 public:
     explicit FakeFrontEnd(size_t ring_data = 8 * 4096);
 

@@ -66,6 +66,59 @@ TEST(HostSubAllocations, AreNotTakenBackByIdsOfOthers)
     EXPECT_EQ(ledger.outstanding(), 2u);
 }
 
+TEST(HostSubAllocations, EachChannelHasARangeOfItsOwn)
+{
+    SubAllocations ledger(2 + 11, 2);
+    ledger.divide(3);
+    EXPECT_EQ(ledger.first(0), 2u);
+    EXPECT_EQ(ledger.first(1), 5u);
+    EXPECT_EQ(ledger.first(2), 8u);
+    EXPECT_EQ(ledger.share(0), 3u);
+    EXPECT_EQ(ledger.share(1), 3u);
+    EXPECT_EQ(ledger.share(2), 5u);
+
+    for (uint32_t index : {5u, 6u, 7u}) {
+        EXPECT_EQ(ledger.take_data(1), index);
+    }
+    EXPECT_EQ(ledger.take_data(1), std::nullopt);
+    EXPECT_EQ(ledger.data_outstanding(1), 3u);
+    EXPECT_EQ(ledger.take_data(2), 8u);
+    EXPECT_EQ(ledger.take_data(), 2u);
+    EXPECT_EQ(ledger.take_control(), 0u);
+
+    /* A transfer is completed on the channel that carries it. */
+    EXPECT_EQ(ledger.give_back(6, 0), 0u);
+    EXPECT_EQ(ledger.give_back(6, 2), 0u);
+    EXPECT_EQ(ledger.give_back(6, 1), 1u);
+    EXPECT_EQ(ledger.take_data(1), 6u);
+}
+
+TEST(HostSubAllocations, MoveToTheirNewRangeWhenTheyComeBack)
+{
+    for (auto reuse :
+         {SubAllocations::Reuse::kHottest, SubAllocations::Reuse::kInTurn}) {
+        SubAllocations ledger(1 + 8, 1, reuse);
+        for (uint32_t index = 1; index <= 6; index++) {
+            EXPECT_EQ(ledger.take_data(), index);
+        }
+        ledger.join(1, 6);
+        ledger.divide(2);
+        EXPECT_EQ(ledger.data_free(0), 0u);
+        EXPECT_EQ(ledger.data_free(1), 2u);
+        EXPECT_EQ(ledger.take_data(), std::nullopt);
+        EXPECT_EQ(ledger.take_data(1), 7u);
+
+        /* One of the transfer is in either range now. */
+        EXPECT_EQ(ledger.give_back(1), 2u);
+        EXPECT_EQ(ledger.data_free(0), 1u);
+        EXPECT_EQ(ledger.data_free(1), 2u);
+        EXPECT_EQ(ledger.give_back(5), 1u);
+        EXPECT_EQ(ledger.data_free(1), 3u);
+        EXPECT_EQ(ledger.take_data(), 1u);
+        EXPECT_EQ(ledger.outstanding(), 5u);
+    }
+}
+
 TEST(HostCompletionQueue, KeepsTheOrderWithoutDelay)
 {
     CompletionQueue queue(0);

@@ -98,7 +98,7 @@ TEST(HostNetVsp, AnswersInitializeAsTheVectorsSay)
     guest.complete_transfer(0);
     guest.serve();
     EXPECT_FALSE(guest.session->failed());
-    EXPECT_EQ(guest.session->receive_path().ledger()->outstanding(), 0u);
+    EXPECT_EQ(guest.session->receive_buffer().ledger()->outstanding(), 0u);
 }
 
 TEST(HostNetVsp, AnswersADataPathSwitchEmptyAsTheVectorSays)
@@ -238,7 +238,7 @@ TEST(HostNetVsp, TakesHaltAfterTheRevokes)
     guest.serve();
     EXPECT_FALSE(guest.session->failed());
     EXPECT_EQ(guest.session->messages(), guest.session->completed());
-    EXPECT_EQ(guest.session->receive_path().ledger()->outstanding(), 0u);
+    EXPECT_EQ(guest.session->receive_buffer().ledger()->outstanding(), 0u);
     EXPECT_STREQ(guest.session->state(), "open");
 }
 
@@ -249,7 +249,7 @@ TEST(HostNetVsp, ReadsWhatWasWrittenBeforeTheClose)
     guest.inband(0, Message().u32(103).u16(0xcafe).zeros(34), false);
     guest.inband(0, Message().u32(106).u16(0).zeros(34), false);
     guest.session->finish();
-    EXPECT_FALSE(guest.session->receive_path().attached());
+    EXPECT_FALSE(guest.session->receive_buffer().attached());
 }
 
 /* --- Protocol errors --------------------------------------------------- */

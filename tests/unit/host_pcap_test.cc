@@ -140,8 +140,8 @@ TEST_F(HostPcap, WaitsForTheGuest)
     write_capture(frames);
     std::unique_ptr<Backend> wire = open();
     Guest guest("", 8 * 4096);
-    guest.session.emplace(guest.config, guest.front_end, *wire, guest.counters,
-                          Trace(), false);
+    guest.session.emplace(guest.config, guest.front_end, guest.front_end,
+                          *wire, guest.counters, Trace(), false);
     guest.serve();
     EXPECT_EQ(counters.read, 0u); /* Nobody is there yet. */
     guest.attach();

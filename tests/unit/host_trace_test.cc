@@ -127,8 +127,9 @@ TEST_F(HostTrace, HasTheBuffersAfterTheirPackets)
     {
         TraceFile file(path, TraceFile::kSnapAll);
         Guest guest;
-        guest.session.emplace(guest.config, guest.front_end, guest.backend,
-                              guest.counters, Trace(&file, 0, 1), true);
+        guest.session.emplace(guest.config, guest.front_end, guest.front_end,
+                              guest.backend, guest.counters,
+                              Trace(&file, 0, 1), true);
         guest.attach();
         file.flush();
         size_t before = records().size();
@@ -166,7 +167,7 @@ TEST_F(HostTrace, EndsASessionWithItsCloseRecord)
         if (breaks) {
             store(front_end.to_host_ring(), 0, uint32_t{4});
         }
-        nic.call([&] { nic.open(front_end, {1, 0, 71, 72}); });
+        nic.call([&] { nic.open(front_end, front_end, {1, 0, 71, 72}); });
         if (breaks) {
             while (nic.status().state != "failed") {
             }
