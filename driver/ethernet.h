@@ -13,6 +13,8 @@ inline constexpr uint32_t kEthernetAddresses = 12;
 inline constexpr uint32_t kEthernetHeader = 14;
 /* An 802.1Q tag: type and TCI. */
 inline constexpr uint32_t kVlanTag = 4;
+/* Bit of an address's first byte: of a group of stations, not of one. */
+inline constexpr uint8_t kGroupAddress = 0x01;
 /* The smallest MTU that IPv4 knows (RFC 791), and Linux's smallest. */
 inline constexpr uint32_t kMinMtu = 68;
 

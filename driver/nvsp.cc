@@ -23,6 +23,10 @@ namespace {
 constexpr uint32_t kMinSectionSize = 256;
 constexpr uint32_t kMinSuballocSize = 256;
 
+/* Each send section has its place in a few arrays.  Hosts give 16 MiB in
+ * sections of 6 KiB: 2,730. */
+constexpr uint64_t kMostSections = uint64_t{1} << 20;
+
 template <typename Message>
 Message
 read_reply(const ControlChannel::NvspReply &reply)
@@ -134,7 +138,8 @@ share_send_buffer(ControlChannel *control, const DeviceInfo &info,
     /* At least the control section and one for data. */
     if (complete.section_size < kMinSectionSize ||
         complete.section_size % wire::kRingUnit != 0 ||
-        uint64_t{complete.section_size} * 2 > size) {
+        uint64_t{complete.section_size} * 2 > size ||
+        size / complete.section_size > kMostSections) {
         return bad_reply(kWhat, "with an impossible section size");
     }
     to->send_section_size = complete.section_size;

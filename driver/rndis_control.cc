@@ -180,6 +180,17 @@ query_identity(ControlChannel *control, uint32_t mtu, Negotiated *to)
                      "The host does not tell the adapter's MAC address."};
     }
     std::copy(mac->begin(), mac->end(), to->mac.begin());
+    if (to->mac[0] & kGroupAddress || to->mac == decltype(to->mac){}) {
+        char text[18];
+        std::snprintf(text, sizeof text, "%02x:%02x:%02x:%02x:%02x:%02x",
+                      to->mac[0], to->mac[1], to->mac[2], to->mac[3],
+                      to->mac[4], to->mac[5]);
+        return Error{EPROTO, std::string("The host gives the adapter the MAC "
+                                         "address ") +
+                                 text +
+                                 ", which no station can have: give the "
+                                 "adapter another one on the host."};
+    }
     return ok();
 }
 

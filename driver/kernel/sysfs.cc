@@ -1,13 +1,17 @@
 #include "driver/kernel/sysfs.h"
 
+#include <array>
 #include <charconv>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <system_error>
 
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include "driver/kernel/uio_mapping.h"
 
 namespace netvsc {
 
@@ -33,16 +37,38 @@ namespace {
 constexpr char kDevices[] = "/sys/bus/vmbus/devices";
 constexpr char kDriver[] = "uio_hv_generic";
 
-/* First line of an attribute, nothing if it cannot be read. */
+/* What an attribute of sysfs has at most: a page. */
+constexpr size_t kLongestAttribute = 4096;
+
+/* Entries of a folder that are looked at: VMBus has as many channel ids. */
+constexpr unsigned kMostEntries = wire::kMaxRelids;
+
+/* Largest map: netvsc-host's own limit, and 32 times what the kernel makes.
+ * Beyond it, a tree that lies could make us reserve any amount of memory. */
+constexpr uint64_t kLargestMap = uint64_t{1} << 30;
+
+/* Nodes that a kernel can have (CONFIG_NODES_SHIFT is 10 at the most). */
+constexpr uint64_t kNumaNodes = 1024;
+
+/* First line of an attribute, nothing if it cannot be read.  The main thread
+ * reads it: whatever stands there (a FIFO, a file without end), this neither
+ * blocks nor takes long. */
 std::optional<std::string>
 read_line(const std::string &path)
 {
-    std::ifstream file(path);
-    std::string line;
-    if (!std::getline(file, line)) {
+    FileDescriptor file(
+        ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+    struct stat st;
+    if (!file || ::fstat(file.get(), &st) != 0 || !S_ISREG(st.st_mode)) {
         return std::nullopt;
     }
-    return line;
+    std::array<char, kLongestAttribute> text;
+    ssize_t n = ::read(file.get(), text.data(), text.size());
+    if (n <= 0) {
+        return std::nullopt;
+    }
+    std::string_view content(text.data(), static_cast<size_t>(n));
+    return std::string(content.substr(0, content.find('\n')));
 }
 
 /* The whole of `text` as a number; sysfs writes "0x" before hex. */
@@ -92,8 +118,10 @@ std::optional<unsigned>
 uio_number(const std::string &device)
 {
     std::error_code error;
+    unsigned entries = 0;
     for (fs::directory_iterator i(device + "/uio", error), end;
-         !error && i != end; i.increment(error)) {
+         !error && i != end && entries < kMostEntries;
+         i.increment(error), entries++) {
         std::string name = i->path().filename();
         if (name.starts_with("uio")) {
             auto n = parse_number(std::string_view(name).substr(3));
@@ -142,11 +170,14 @@ read_maps(DeviceInfo *info, const std::string &maps)
         uint64_t unit =
             i == wire::kUioMapRings ? 2 * wire::kPageSize : wire::kPageSize;
         uint64_t least = i == wire::kUioMapRings ? 2 * unit : unit;
-        if (*size < least || *size % unit != 0) {
+        if (*size < least || *size % unit != 0 || *size > kLargestMap) {
             return bad_attribute(path, "has an impossible size");
         }
-        info->maps[i] = {*name, *size,
-                         read_number(path + "/offset").value_or(0)};
+        uint64_t offset = read_number(path + "/offset").value_or(0);
+        if (offset >= static_cast<uint64_t>(::sysconf(_SC_PAGESIZE))) {
+            return bad_attribute(path, "begins outside of its first page");
+        }
+        info->maps[i] = {*name, *size, offset};
     }
     const std::string &rings = info->maps[wire::kUioMapRings].name;
     if (rings != wire::kUioMapNameRings ||
@@ -233,7 +264,8 @@ check_device(const Guid &guid)
     if (monitor && *monitor < wire::kMonitorIds) {
         info.monitor_id = static_cast<uint32_t>(*monitor);
     }
-    if (auto node = read_number(info.sysfs_path + "/numa_node")) {
+    auto node = read_number(info.sysfs_path + "/numa_node");
+    if (node && *node < kNumaNodes) {
         info.numa_node = static_cast<int>(*node);
     }
     if (Status status =
@@ -258,8 +290,10 @@ list_nics()
     std::vector<Guid> nics;
     std::error_code error;
     std::string devices = system_root() + kDevices;
-    for (fs::directory_iterator i(devices, error), end; !error && i != end;
-         i.increment(error)) {
+    unsigned entries = 0;
+    for (fs::directory_iterator i(devices, error), end;
+         !error && i != end && entries < kMostEntries;
+         i.increment(error), entries++) {
         auto guid = Guid::parse(i->path().filename().string());
         if (guid && is_nic(i->path())) {
             nics.push_back(*guid);

@@ -28,15 +28,27 @@ Uio::poll_timeout(Clock::time_point deadline)
 Result<std::unique_ptr<Uio>>
 open_uio(const DeviceInfo &info)
 {
+    const std::string &path = info.device_path;
     struct stat st;
-    if (::stat(info.device_path.c_str(), &st) != 0) {
+    /* lstat(): what a link points to is not what sysfs speaks of. */
+    if (::lstat(path.c_str(), &st) != 0) {
         int code = errno;
-        return Error{code, "Device " + info.device_path +
-                               " cannot be opened (" +
+        return Error{code, "Device " + path + " cannot be opened (" +
                                std::generic_category().message(code) + ")."};
     }
-    return S_ISSOCK(st.st_mode) ? open_uio_socket(info)
-                                : open_uio_chardev(info);
+    if (S_ISSOCK(st.st_mode)) {
+        return open_uio_socket(info);
+    }
+    if (!system_root().empty()) {
+        /* Who may write below the emulated root is not who may name the
+         * kernel's devices, nor files to be written as if they were. */
+        return Error{ENODEV, "Device " + path +
+                                 " is no socket of netvsc-host: start it "
+                                 "with this directory as its --root, or "
+                                 "unset NETVSC_SYSROOT to use the devices of "
+                                 "this machine."};
+    }
+    return open_uio_chardev(info);
 }
 
 } // namespace netvsc

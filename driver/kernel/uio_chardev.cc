@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "driver/kernel/uio_mapping.h"
@@ -96,7 +97,7 @@ Result<std::unique_ptr<Uio>>
 open_uio_chardev(const DeviceInfo &info)
 {
     FileDescriptor device(
-        ::open(info.device_path.c_str(), O_RDWR | O_CLOEXEC));
+        ::open(info.device_path.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
     if (!device) {
         int code = errno;
         std::string why = std::generic_category().message(code);
@@ -106,6 +107,13 @@ open_uio_chardev(const DeviceInfo &info)
                                      ": look at the adapter's state there."
                                : "Device " + info.device_path +
                                      " cannot be opened (" + why + ")."};
+    }
+    struct stat st;
+    if (::fstat(device.get(), &st) != 0 || !S_ISCHR(st.st_mode)) {
+        return Error{ENODEV, "Device " + info.device_path +
+                                 " is no character device: delete it, and "
+                                 "have udev, or what stands in for it in a "
+                                 "container, make the kernel's again."};
     }
     auto wake = WakeEvent::create(info.device_path);
     if (!wake) {

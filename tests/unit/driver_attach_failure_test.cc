@@ -367,6 +367,15 @@ TEST(AttachReplyTest, WithAnySendSectionThatWorksIsTaken)
     }
 }
 
+TEST(AttachReplyTest, WithMoreSendSectionsThanAnyHostHasIsRefused)
+{
+    Attach attach({.receive = 1 << 20, .send = size_t{512} << 20});
+    attach.host.section_size = 256;
+    ASSERT_FALSE(attach.run());
+    EXPECT_EQ(attach.error.code, EPROTO);
+    EXPECT_THAT(attach.error.message, HasSubstr("impossible section size"));
+}
+
 TEST(AttachReplyTest, WithAnImpossibleInitializeIsRefused)
 {
     /* Byte 36: transfer size; 40: alignment shift. */
@@ -462,6 +471,23 @@ TEST(AttachReplyTest, WithoutAMacAddressIsRefused)
     attach.host.values.erase(0x01010101);
     ASSERT_FALSE(attach.run());
     EXPECT_THAT(attach.error.message, HasSubstr("MAC address"));
+}
+
+TEST(AttachReplyTest, WithAnAddressOfNoStationIsRefused)
+{
+    for (const auto &[value, text] :
+         std::vector<std::pair<Bytes, std::string>>{
+             {{0, 0, 0, 0, 0, 0}, "00:00:00:00:00:00"},
+             {{1, 0, 0x5e, 0, 0, 1}, "01:00:5e:00:00:01"},
+             {{255, 255, 255, 255, 255, 255}, "ff:ff:ff:ff:ff:ff"}}) {
+        Attach attach;
+        attach.host.values[0x01010101] = value;
+        ASSERT_FALSE(attach.run());
+        EXPECT_EQ(attach.error.code, EPROTO);
+        EXPECT_THAT(attach.error.message,
+                    AllOf(HasSubstr("MAC address " + text),
+                          HasSubstr("give the adapter another one")));
+    }
 }
 
 TEST(AttachReplyTest, ThatRefusesTheOffloadsIsToldWithItsStatus)

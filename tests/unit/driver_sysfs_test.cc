@@ -6,6 +6,8 @@
 #include <fstream>
 
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,6 +16,7 @@
 
 #include "driver/device.h"
 #include "driver/kernel/sysfs.h"
+#include "driver/kernel/uio_chardev.h"
 
 namespace netvsc {
 namespace {
@@ -265,6 +268,79 @@ TEST_F(SysfsTest, ReadsTheNumaNode)
     EXPECT_EQ(check_device(guid)->numa_node, -1);
 }
 
+TEST_F(SysfsTest, ANumaNodeThatNoKernelHasIsUnknown)
+{
+    for (const char *node : {"1024", "2147483648", "18446744073709551615"}) {
+        put("numa_node", node);
+        EXPECT_EQ(check_device(guid)->numa_node, -1) << node;
+    }
+    put("numa_node", "1023");
+    EXPECT_EQ(check_device(guid)->numa_node, 1023);
+}
+
+/* The main thread of the switch reads it. */
+TEST_F(SysfsTest, AnAttributeThatBlocksIsNotWaitedFor)
+{
+    for (const char *attribute :
+         {"numa_node", "id", "class_id", "uio/uio7/maps/map0/name",
+          "uio/uio7/maps/map4/size"}) {
+        fs::rename(device / attribute, root / "aside");
+        ASSERT_EQ(::mkfifo((device / attribute).c_str(), 0600), 0);
+        /* With nobody who writes, and with somebody who does not. */
+        (void) check_device(guid);
+        int writer = ::open((device / attribute).c_str(),
+                            O_RDWR | O_NONBLOCK | O_CLOEXEC);
+        ASSERT_GE(writer, 0);
+        auto info = check_device(guid);
+        EXPECT_EQ(bool(info), attribute == std::string("numa_node"));
+        ::close(writer);
+        fs::rename(root / "aside", device / attribute);
+        EXPECT_TRUE(check_device(guid));
+    }
+}
+
+TEST_F(SysfsTest, AnAttributeWithoutEndIsReadOnce)
+{
+    /* No line end in sight: a hole of a terabyte. */
+    fs::resize_file(device / "numa_node", uint64_t{1} << 40);
+    EXPECT_EQ(check_device(guid)->numa_node, 0) << "the first line is there";
+    fs::resize_file(device / "numa_node", 0);
+    fs::resize_file(device / "numa_node", uint64_t{1} << 40);
+    EXPECT_EQ(check_device(guid)->numa_node, -1);
+    fs::resize_file(device / "id", 0);
+    fs::resize_file(device / "id", uint64_t{1} << 40);
+    EXPECT_EQ(error().code, EPROTO);
+}
+
+TEST_F(SysfsTest, RefusesAMapThatIsLargerThanAnyHostMakes)
+{
+    put_map(4, "send:921106", "0x40000000"); /* 1 GiB */
+    EXPECT_TRUE(check_device(guid));
+    for (unsigned i : {0u, 3u, 4u}) {
+        std::string map = "uio/uio7/maps/map" + std::to_string(i);
+        for (const char *size : {"0x40002000", "0x10000000000"}) {
+            put(map + "/size", size);
+            EXPECT_EQ(error().code, EPROTO);
+            EXPECT_THAT(error().message, HasSubstr("has an impossible size"));
+        }
+        put(map + "/size", "0x400000");
+    }
+}
+
+TEST_F(SysfsTest, RefusesAMapThatBeginsBehindItsFirstPage)
+{
+    std::string page = std::to_string(::sysconf(_SC_PAGESIZE));
+    for (const std::string &offset :
+         {page, std::string("0xffffffffffffff00")}) {
+        put("uio/uio7/maps/map4/offset", offset);
+        EXPECT_EQ(error().code, EPROTO);
+        EXPECT_THAT(error().message,
+                    HasSubstr("begins outside of its first page"));
+    }
+    put("uio/uio7/maps/map4/offset", "0xff8");
+    EXPECT_TRUE(check_device(guid));
+}
+
 TEST_F(SysfsTest, RefusesMapsThatCannotBeRead)
 {
     for (unsigned i = 0; i < 5; i++) {
@@ -388,6 +464,41 @@ TEST_F(SysfsTest, SaysThatTheDeviceFileMayNotBeOpened)
                 AllOf(testing::StartsWith(std::to_string(EACCES) + " "),
                       HasSubstr(guid.str()), HasSubstr("Permission denied"),
                       HasSubstr("read and write permission")));
+}
+
+/* Below an emulated root a link or a file could lead to anything. */
+TEST_F(SysfsTest, OpensNothingButTheSocketOfTheEmulatedHost)
+{
+    auto info = check_device(guid);
+    ASSERT_TRUE(info);
+    auto opened = open_uio(*info);
+    ASSERT_FALSE(opened);
+    EXPECT_EQ(opened.error().code, ENODEV);
+    EXPECT_THAT(opened.error().message,
+                AllOf(HasSubstr(info->device_path),
+                      HasSubstr("no socket of netvsc-host")));
+    fs::remove(info->device_path);
+    fs::create_symlink("/dev/zero", info->device_path);
+    opened = open_uio(*info);
+    ASSERT_FALSE(opened);
+    EXPECT_THAT(opened.error().message, HasSubstr("no socket of netvsc-host"));
+}
+
+TEST_F(SysfsTest, OpensNothingButACharacterDeviceAsTheKernels)
+{
+    auto info = check_device(guid);
+    ASSERT_TRUE(info);
+    auto opened = open_uio_chardev(*info);
+    ASSERT_FALSE(opened);
+    EXPECT_EQ(opened.error().code, ENODEV);
+    EXPECT_THAT(
+        opened.error().message,
+        AllOf(HasSubstr(info->device_path), HasSubstr("no character device")));
+    fs::remove(info->device_path);
+    fs::create_symlink("/dev/zero", info->device_path);
+    opened = open_uio_chardev(*info);
+    ASSERT_FALSE(opened);
+    EXPECT_EQ(opened.error().code, ELOOP);
 }
 
 TEST_F(SysfsTest, ListsNicsOfAnyDriverAndNothingElse)
