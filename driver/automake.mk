@@ -2,6 +2,8 @@
 # its own, for tools that need nothing else of the driver.
 noinst_LTLIBRARIES += driver/kernel/libnetvsckernel.la
 driver_kernel_libnetvsckernel_la_SOURCES = \
+	driver/kernel/exclusive.cc \
+	driver/kernel/exclusive.h \
 	driver/kernel/guid.cc \
 	driver/kernel/guid.h \
 	driver/kernel/sysfs.cc \

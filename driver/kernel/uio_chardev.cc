@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "driver/kernel/exclusive.h"
 #include "driver/kernel/uio_mapping.h"
 
 namespace netvsc {
@@ -65,6 +66,13 @@ UioChardev::map_all(const DeviceInfo &info)
             return status;
         }
         maps_[i] = std::move(*mapping);
+        if (i == wire::kUioMapRings) {
+            Status unused =
+                check_unused(maps_[i].span(), device_.get(), info.device_path);
+            if (!unused) {
+                return unused;
+            }
+        }
     }
     return ok();
 }
@@ -114,6 +122,10 @@ open_uio_chardev(const DeviceInfo &info)
                                  " is no character device: delete it, and "
                                  "have udev, or what stands in for it in a "
                                  "container, make the kernel's again."};
+    }
+    Status locked = lock_exclusively(device.get(), info.device_path);
+    if (!locked) {
+        return locked.error();
     }
     auto wake = WakeEvent::create(info.device_path);
     if (!wake) {

@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "driver/kernel/exclusive.h"
 #include "driver/kernel/uio_mapping.h"
 #include "wire/uio_socket.h"
 
@@ -72,10 +73,12 @@ public:
     }
 
 private:
+    Status take_alone(int rings, const std::string &path);
     Result<HelloReply> receive_reply(const std::string &path);
     Status check_seals(int fd, uint64_t size, const std::string &path);
 
     FileDescriptor socket_;
+    FileDescriptor lock_; /* On the memory of the rings. */
     WakeEvent wake_;
     FileDescriptor interrupt_;
     std::array<FileDescriptor, kReplyFds> fds_;
@@ -145,6 +148,23 @@ UioSocket::check_seals(int fd, uint64_t size, const std::string &path)
     return ok();
 }
 
+/* The lock is on the memory that every user of the device gets, and that
+ * ends with the device.  It takes a description of our own: the one that came
+ * is everybody's. */
+Status
+UioSocket::take_alone(int rings, const std::string &path)
+{
+    std::string name = "/proc/self/fd/" + std::to_string(rings);
+    lock_ = FileDescriptor(::open(name.c_str(), O_RDWR | O_CLOEXEC));
+    if (!lock_) {
+        return system_error(path, "cannot be locked");
+    }
+    if (Status locked = lock_exclusively(lock_.get(), path); !locked) {
+        return locked;
+    }
+    return check_unused(maps_[wire::kUioMapRings].span(), rings, path);
+}
+
 Status
 UioSocket::say_hello(const DeviceInfo &info)
 {
@@ -174,6 +194,11 @@ UioSocket::say_hello(const DeviceInfo &info)
             return mapping.error();
         }
         maps_[i] = std::move(*mapping);
+        if (i == wire::kUioMapRings) {
+            if (Status alone = take_alone(fds_[i].get(), path); !alone) {
+                return alone;
+            }
+        }
         fds_[i] = FileDescriptor();
     }
     interrupt_ = std::move(fds_[wire::kUioMaps]);

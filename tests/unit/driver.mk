@@ -7,6 +7,7 @@ tests_unit_driver_tests_SOURCES = \
 	tests/unit/data_path.h \
 	tests/unit/driver_attach_failure_test.cc \
 	tests/unit/driver_attach_test.cc \
+	tests/unit/driver_exclusive_test.cc \
 	tests/unit/driver_ledger_test.cc \
 	tests/unit/driver_mailbox_test.cc \
 	tests/unit/driver_main.cc \
