@@ -20,6 +20,13 @@ namespace {
  * many ms, OVS knows better, and mostly has nothing to do. */
 constexpr long long kRepeat = 1000;
 
+/* How long a port waits for another one to leave its device, in ms, before
+ * that is an error.  OVS has configured all ports, and taken their queues from
+ * the datapath, in far less. */
+constexpr long long kWishPatience = 1000;
+/* How often it looks meanwhile. */
+constexpr long long kWishInterval = 20;
+
 } // namespace
 
 /* --- The table ------------------------------------------------------------
@@ -51,6 +58,7 @@ bool
 PortTable::run(long long now)
 {
     bool again = watch_.look(now);
+    again |= grant_wishes(now);
     std::lock_guard lock(lock_);
     for (Port *port : ports_) {
         again |= port->run(now);
@@ -65,6 +73,9 @@ PortTable::next_run()
     std::lock_guard lock(lock_);
     for (const Port *port : ports_) {
         next = std::min(next, port->repeat_at_);
+        if (port->wishes_) {
+            next = std::min(next, next_wish_);
+        }
     }
     return next;
 }
@@ -76,12 +87,49 @@ PortTable::diagnose(const Guid &device)
         return info.error();
     }
     std::lock_guard lock(lock_);
-    for (Port *port : ports_) {
-        if (port->has_device(device) && !port->is_gone()) {
-            return device_in_use(device, port->name_);
-        }
+    if (const Port *holder = find_holder(device)) {
+        return device_in_use(device, holder->name_);
     }
     return std::nullopt;
+}
+
+Port *
+PortTable::find_holder(const Guid &device) const
+{
+    for (Port *port : ports_) {
+        if (port->has_device(device) && !port->is_gone()) {
+            return port;
+        }
+    }
+    return nullptr;
+}
+
+bool
+PortTable::is_held(const Guid &device)
+{
+    std::lock_guard lock(lock_);
+    return find_holder(device) != nullptr;
+}
+
+bool
+PortTable::grant_wishes(long long now)
+{
+    std::vector<Port *> wishing;
+    {
+        std::lock_guard lock(lock_);
+        for (Port *port : ports_) {
+            /* A removed one could be destroyed by another thread. */
+            if (port->wishes_ && !glue_.is_removed(port->netdev_)) {
+                wishing.push_back(port);
+            }
+        }
+    }
+    bool again = false;
+    for (Port *port : wishing) {
+        again |= port->claim_wish(now);
+    }
+    next_wish_ = now + kWishInterval;
+    return again;
 }
 
 Result<std::shared_ptr<Device>>
@@ -139,6 +187,7 @@ Port::set_options(std::span<const Option> options)
     if (current && current->guid() == parsed->device) {
         std::lock_guard lock(lock_);
         options_ = *parsed;
+        wishes_ = false;
         current->request(request());
         return ok();
     }
@@ -156,7 +205,17 @@ Port::set_options(std::span<const Option> options)
     {
         std::lock_guard lock(lock_);
         options_ = *parsed;
+        if (wishes_) {
+            return ok(); /* Asked anew, whatever the wish is now. */
+        }
     }
+    if (device_ && !insists_ && table_->is_held(parsed->device)) {
+        std::lock_guard lock(lock_);
+        wishes_ = true;
+        table_->glue_.request_reconfigure(netdev_);
+        return ok();
+    }
+    insists_ = false;
     auto claimed = table_->claim(this, parsed->device, request());
     if (!claimed) {
         log(NETVSC_LOG_WARN, claimed.error().message);
@@ -222,6 +281,11 @@ Port::reconfigure(unsigned n_txq)
         session_.reset();
         device_->disown();
         device_ = std::move(next_device_);
+        last_ = {};
+    } else if (wishes_ && device_) {
+        session_.reset();
+        device_->disown();
+        device_.reset();
         last_ = {};
     }
     n_txq_ = n_txq;
@@ -378,6 +442,37 @@ Port::run(long long now)
     table_->glue_.status_changed(netdev_);
     repeat_at_ = now + kRepeat;
     return new_address;
+}
+
+bool
+Port::claim_wish(long long now)
+{
+    if (device_) {
+        return false; /* Until reconfigure(). */
+    }
+    if (!wishes_until_) {
+        wishes_until_ = now + kWishPatience;
+    }
+    bool held = table_->is_held(options_->device);
+    if (held && now < *wishes_until_) {
+        return false;
+    }
+    wishes_until_.reset();
+    if (!held) {
+        auto claimed = table_->claim(this, options_->device, request());
+        std::lock_guard lock(lock_);
+        wishes_ = false;
+        if (claimed) {
+            device_ = *claimed;
+            return false;
+        }
+    } else {
+        std::lock_guard lock(lock_);
+        wishes_ = false;
+    }
+    /* Only an error of set_options() stands in the database. */
+    insists_ = true;
+    return true;
 }
 
 void

@@ -56,11 +56,20 @@ private:
     /* Main thread.  Why no port could use `device` now, if so. */
     std::optional<Error> diagnose(const Guid &device);
 
+    [[nodiscard]] bool is_held(const Guid &device);
+    /* The port that has `device`, if any.  lock_ is held. */
+    Port *find_holder(const Guid &device) const;
+
+    /* Main thread.  Gives the ports that wait for another port to leave its
+     * device what they wish for.  As run(). */
+    bool grant_wishes(long long now);
+
     const netvsc_glue glue_;
     const Claim claim_;
     DeviceWatch watch_; /* Main thread. */
     std::mutex lock_;   /* Taken before a port's. */
     std::vector<Port *> ports_;
+    long long next_wish_ = 0; /* Main thread: when to look at wishes. */
 };
 
 class Port final : private DeviceObserver {
@@ -99,6 +108,9 @@ private:
     void log_changes(const DeviceStatus &status);
     void log(netvsc_log_level level, const std::string &message) const;
 
+    /* Main thread: as grant_wishes(). */
+    bool claim_wish(long long now);
+
     bool has_device(const Guid &device) const;
     /* OVS has removed the port and no datapath uses it any more. */
     bool is_gone() const;
@@ -117,6 +129,10 @@ private:
     std::shared_ptr<Device> device_; /* Claimed. */
     /* Claimed by new options, in force after reconfigure(). */
     std::shared_ptr<Device> next_device_;
+    /* Another port has the device of new options, and may be about to leave
+     * it, as two ports that change places do: this one leaves its own and
+     * waits for a moment. */
+    bool wishes_ = false;
     unsigned n_txq_ = 1;
 
     /* Read for each burst.  The session changes only while no thread is in
@@ -131,6 +147,8 @@ private:
     /* Main thread. */
     DeviceStatus last_;               /* What run() saw last. */
     long long repeat_at_ = LLONG_MAX; /* When OVS is told once more. */
+    std::optional<long long> wishes_until_;
+    bool insists_ = false; /* Has waited: an error this time. */
 
     struct alignas(kCacheLine) {
         std::atomic<uint64_t> not_taken{0}, no_session{0}, down{0},

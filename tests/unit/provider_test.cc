@@ -502,6 +502,67 @@ TEST_F(PortTest, ChangesItsDevice)
     EXPECT_EQ(second->wanted.n_rxq, 7u);
 }
 
+TEST_F(PortTest, TwoPortsChangePlacesInOneGo)
+{
+    add_bound_nics();
+    Port one(&table_, "eth1", &netdev1_), two(&table_, "eth2", &netdev2_);
+    ASSERT_TRUE(set(&one, kGuid1) && set(&two, kGuid2));
+    one.reconfigure(1);
+    two.reconfigure(1);
+    auto old = world_.devices;
+
+    /* Nobody knows at the first that the second follows. */
+    EXPECT_TRUE(set(&one, kGuid2));
+    EXPECT_TRUE(set(&two, kGuid1));
+    EXPECT_TRUE(old[0]->owned()) << "the data path is in it";
+    EXPECT_EQ(world_.reconfigures[&netdev1_], 1);
+    EXPECT_EQ(world_.reconfigures[&netdev2_], 1);
+    EXPECT_FALSE(table_.run(1000));
+    one.reconfigure(1);
+    EXPECT_FALSE(old[0]->owned());
+    EXPECT_FALSE(table_.run(1010));
+    EXPECT_FALSE(one.view()) << "the second has its device still";
+    EXPECT_LE(table_.next_run(), 1100);
+    two.reconfigure(1);
+    EXPECT_FALSE(table_.run(1030));
+    EXPECT_EQ(one.view()->device.str(), kGuid2);
+    EXPECT_EQ(two.view()->device.str(), kGuid1);
+    EXPECT_TRUE(world_.log.empty()) << world_.log.front();
+    EXPECT_EQ(world_.devices.size(), 4u);
+}
+
+TEST_F(PortTest, APortThatWaitsInVainForAnothersDeviceGetsTheError)
+{
+    add_bound_nics();
+    Port one(&table_, "eth1", &netdev1_), two(&table_, "eth2", &netdev2_);
+    ASSERT_TRUE(set(&one, kGuid1) && set(&two, kGuid2));
+    EXPECT_TRUE(set(&one, kGuid2));
+    one.reconfigure(1);
+    EXPECT_FALSE(table_.run(5000));
+    EXPECT_FALSE(table_.run(5999));
+    /* The bridge has to ask again to get to know it. */
+    EXPECT_TRUE(table_.run(6000));
+    Status status = set(&one, kGuid2);
+    ASSERT_FALSE(status);
+    EXPECT_EQ(status.error().code, EBUSY);
+    EXPECT_TRUE(status.error().message.find("in use by port eth2") !=
+                std::string::npos);
+}
+
+/* Changes its mind before it comes to that. */
+TEST_F(PortTest, AWishThatIsTakenBackLeavesThePortItsDevice)
+{
+    add_bound_nics();
+    Port one(&table_, "eth1", &netdev1_), two(&table_, "eth2", &netdev2_);
+    ASSERT_TRUE(set(&one, kGuid1) && set(&two, kGuid2));
+    EXPECT_TRUE(set(&one, kGuid2));
+    EXPECT_TRUE(set(&one, kGuid1));
+    one.reconfigure(1);
+    EXPECT_EQ(one.view()->device.str(), kGuid1);
+    EXPECT_TRUE(world_.devices[0]->owned());
+    EXPECT_EQ(world_.devices.size(), 2u);
+}
+
 TEST_F(PortTest, DisownsWhenDestroyed)
 {
     add_bound_nics();
