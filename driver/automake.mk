@@ -31,11 +31,14 @@ driver_libnetvsc_la_SOURCES = \
 	driver/counter.h \
 	driver/device.cc \
 	driver/device.h \
+	driver/device_impl.h \
+	driver/device_thread.cc \
 	driver/error.h \
 	driver/ethernet.h \
 	driver/frame.h \
 	driver/negotiation.h \
 	driver/nvsp.cc \
+	driver/retry_pause.h \
 	driver/ring.cc \
 	driver/ring.h \
 	driver/rndis_control.cc \
@@ -47,6 +50,7 @@ driver_libnetvsc_la_SOURCES = \
 	driver/rx_queue.h \
 	driver/send_sections.cc \
 	driver/send_sections.h \
+	driver/send_watchdog.h \
 	driver/session.cc \
 	driver/session.h \
 	driver/session_fault.h \

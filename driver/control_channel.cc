@@ -1,11 +1,33 @@
 #include "driver/control_channel.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <cstring>
+#include <thread>
 
 #include <errno.h>
 
 namespace netvsc {
+
+namespace {
+
+/* So many interrupts in a row that brought nothing are no help: whatever
+ * makes them is not the ring (a host that signals without end, a descriptor
+ * that is always readable).  Then each is followed by a pause that no packet
+ * would notice. */
+constexpr unsigned kIdleInterrupts = 64;
+constexpr std::chrono::milliseconds kIdlePause{1};
+
+std::string
+seconds_text(std::chrono::milliseconds duration)
+{
+    char text[32];
+    std::snprintf(text, sizeof text, "%g",
+                  std::chrono::duration<double>(duration).count());
+    return text;
+}
+
+} // namespace
 
 ControlChannel::ControlChannel(Uio *uio, Channel *channel, RxQueue *rxq,
                                ControlMailbox *mailbox, SessionFault *fault,
@@ -21,24 +43,22 @@ ControlChannel::ControlChannel(Uio *uio, Channel *channel, RxQueue *rxq,
 Status
 ControlChannel::send_packet(const NvspPacket &packet, const std::string &what)
 {
-    auto deadline = Clock::now() + reply_deadline_;
-    Status sent = wait_until(deadline, [&] {
+    return wait_answer(what, [&] {
         return channel_->send(1, kCompletionReserve,
                               [&](unsigned) { return packet; }) == 1;
     });
-    return sent ? sent : no_answer(sent.error(), what);
 }
 
 Result<ControlChannel::NvspReply>
 ControlChannel::wait_nvsp(const char *what)
 {
     std::optional<NvspReply> reply;
-    Status done = wait_until(Clock::now() + reply_deadline_, [&] {
+    Status done = wait_answer(what, [&] {
         reply = mailbox_->take_nvsp();
         return reply.has_value();
     });
     if (!done) {
-        return no_answer(done.error(), what);
+        return done.error();
     }
     return *reply;
 }
@@ -47,11 +67,9 @@ Status
 ControlChannel::put_in_section(std::span<const uint8_t> message,
                                const std::string &what)
 {
-    auto deadline = Clock::now() + reply_deadline_;
-    Status free =
-        wait_until(deadline, [&] { return sections_->take_control(); });
+    Status free = wait_answer(what, [&] { return sections_->take_control(); });
     if (!free) {
-        return no_answer(free.error(), what);
+        return free;
     }
     /* Control messages go in a send section, not by a GPA range as other
      * guests send them: no physical address is needed that way (C.9). */
@@ -81,12 +99,12 @@ ControlChannel::request_rndis(std::span<const uint8_t> message,
         return sent.error();
     }
     std::optional<std::vector<uint8_t>> reply;
-    Status done = wait_until(Clock::now() + reply_deadline_, [&] {
+    Status done = wait_answer(what, [&] {
         reply = mailbox_->take_rndis();
         return reply.has_value();
     });
     if (!done) {
-        return no_answer(done.error(), what);
+        return done.error();
     }
     if (reply->size() < min_size) {
         return Error{EPROTO, "The host answered " + what +
@@ -102,17 +120,13 @@ ControlChannel::send_rndis(std::span<const uint8_t> message,
     if (Status sent = put_in_section(message, what); !sent) {
         return sent;
     }
-    Status done = wait_until(Clock::now() + reply_deadline_,
-                             [&] { return sections_->control_is_free(); });
-    return done ? done : no_answer(done.error(), what);
+    return wait_answer(what, [&] { return sections_->control_is_free(); });
 }
 
 Status
 ControlChannel::wait_sections_back(const std::string &what)
 {
-    Status done = wait_until(Clock::now() + reply_deadline_,
-                             [&] { return sections_->in_use() == 0; });
-    return done ? done : no_answer(done.error(), what);
+    return wait_answer(what, [&] { return sections_->in_use() == 0; });
 }
 
 Status
@@ -132,16 +146,39 @@ ControlChannel::wait_drained(const std::string &what)
     }
 }
 
+/* Waits for the host's part in `what`, up to the deadline for replies. */
+Status
+ControlChannel::wait_answer(const std::string &what,
+                            const std::function<bool()> &done)
+{
+    auto now = Clock::now();
+    auto deadline = now + reply_deadline_;
+    auto overdue = now + overdue_after_;
+    Status waited = wait_until(std::min(deadline, overdue), done);
+    if (!waited && waited.error().code == ETIMEDOUT && overdue < deadline) {
+        if (overdue_) {
+            overdue_("The host has not answered " + what + " for " +
+                     seconds_text(overdue_after_) +
+                     " s: look at its load, and at the adapter's state "
+                     "there.  The device is opened anew after " +
+                     seconds_text(reply_deadline_) + " s.");
+        }
+        waited = wait_until(deadline, done);
+        if (overdue_ && waited) {
+            overdue_("");
+        }
+    }
+    return waited ? waited : no_answer(waited.error(), what);
+}
+
 Error
 ControlChannel::no_answer(const Error &error, const std::string &what) const
 {
     if (error.code != ETIMEDOUT) {
         return error;
     }
-    auto seconds = std::chrono::duration<double>(reply_deadline_).count();
-    char text[32];
-    std::snprintf(text, sizeof text, "%g", seconds);
-    return {ETIMEDOUT, "The host did not answer " + what + " within " + text +
+    return {ETIMEDOUT, "The host did not answer " + what + " within " +
+                           seconds_text(reply_deadline_) +
                            " s: look at the state of the virtual machine's "
                            "network adapter on the host."};
 }
@@ -179,6 +216,7 @@ Status
 ControlChannel::wait_until(Clock::time_point deadline,
                            const std::function<bool()> &done)
 {
+    unsigned idle_interrupts = 0;
     for (;;) {
         Reader reader = find_reader();
         bool progress = false;
@@ -219,6 +257,10 @@ ControlChannel::wait_until(Clock::time_point deadline,
         case Uio::Event::kInterrupt:
             /* Kernels 5.4 to early 6.1 mask at each event (C.7). */
             unmasked_ = false;
+            idle_interrupts = progress ? 0 : idle_interrupts + 1;
+            if (idle_interrupts > kIdleInterrupts) {
+                std::this_thread::sleep_for(kIdlePause);
+            }
             break;
         case Uio::Event::kWoken:
         case Uio::Event::kTimeout:

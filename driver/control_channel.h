@@ -26,6 +26,10 @@ namespace netvsc {
 /* Hosts have taken 15 s for a reply on busy machines; DPDK waits 60. */
 inline constexpr std::chrono::seconds kReplyDeadline{60};
 
+/* A reply that takes longer is worth a word to the operator: it mostly takes
+ * milliseconds. */
+inline constexpr std::chrono::seconds kReplyOverdue{5};
+
 /* Nobody has polled the ring for this long: the control thread reads what is
  * for it, but no frames. */
 inline constexpr std::chrono::milliseconds kReaderLate{10};
@@ -57,6 +61,16 @@ public:
     set_reply_deadline(std::chrono::milliseconds deadline)
     {
         reply_deadline_ = deadline;
+    }
+
+    /* Called on the control thread: with a sentence when the host has not
+     * answered for `after`, and with an empty one when it has. */
+    using Overdue = std::function<void(const std::string &sentence)>;
+    void
+    set_overdue(std::chrono::milliseconds after, Overdue overdue)
+    {
+        overdue_after_ = after;
+        overdue_ = std::move(overdue);
     }
 
     /* An NVSP message that has no reply. */
@@ -134,6 +148,8 @@ private:
     Status put_in_section(std::span<const uint8_t> message,
                           const std::string &what);
     Result<NvspReply> wait_nvsp(const char *what);
+    Status wait_answer(const std::string &what,
+                       const std::function<bool()> &done);
     Error no_answer(const Error &error, const std::string &what) const;
     enum class Reader { kPolls, kLate, kGone };
     Reader find_reader();
@@ -147,6 +163,8 @@ private:
     const std::atomic<bool> *cancelled_;
     uint16_t generation_;
     std::chrono::milliseconds reply_deadline_;
+    std::chrono::milliseconds overdue_after_ = kReplyOverdue;
+    Overdue overdue_;
     SendSections *sections_ = nullptr;
 
     uint32_t next_nvsp_ = 1;

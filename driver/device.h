@@ -37,6 +37,7 @@ enum class DeviceState {
     kReady,     /* Attached; a Session can be adopted or is in use. */
     kDetaching,
     kFailed,    /* `error` says why; tried again with growing intervals. */
+    kInUse,     /* Another process has it; tried again each second. */
     kRescinded, /* The host took the device away; waits for its return. */
 };
 [[nodiscard]] const char *device_state_name(DeviceState);
@@ -45,8 +46,11 @@ struct DeviceStatus {
     DeviceState state = DeviceState::kClosed;
     std::string error; /* Full sentence, empty when all is well. */
     std::array<uint8_t, 6> mac{};
-    uint32_t mtu = 0;     /* Applied. */
-    uint32_t max_mtu = 0; /* Largest that this host and driver can carry. */
+    uint32_t mtu = 0; /* Applied. */
+    /* Largest that the adapter, as far as the host has said, the host and
+     * the driver carry. */
+    uint32_t max_mtu = 0;
+    uint32_t max_frame = 0; /* That may come in: bytes without tag. */
     /* The host says so, and lets traffic in unless the port is down. */
     bool link_up = false;
     uint64_t link_speed = 0;  /* bit/s */

@@ -17,5 +17,10 @@ inline constexpr uint32_t kVlanTag = 4;
 inline constexpr uint8_t kGroupAddress = 0x01;
 /* The smallest MTU that IPv4 knows (RFC 791), and Linux's smallest. */
 inline constexpr uint32_t kMinMtu = 68;
+/* Ethernet's own. */
+inline constexpr uint32_t kUsualMtu = 1500;
+/* The largest that hosts take, 9216 bytes with the header: asked for more,
+ * they behave as if asked for nothing (D.3). */
+inline constexpr uint32_t kMostMtu = 9216 - kEthernetHeader;
 
 } // namespace netvsc

@@ -25,17 +25,23 @@ struct Negotiated {
     uint32_t packet_alignment = 1; /* Bytes. */
     /* OIDs */
     uint32_t mtu = 0; /* L3, as the host says. */
+    /* L3: largest of the adapter, or of any host if this one has not said. */
+    uint32_t max_mtu = 0;
     std::array<uint8_t, 6> mac{};
     bool link_up = false;
     uint64_t link_speed = 0; /* bit/s */
     uint32_t max_rx_queues = 1;
 };
 
-/* INIT, NDIS_CONFIG, NDIS_VERSION, both buffers.  `mtu` is the L3 MTU. */
+/* The L3 MTU to negotiate for a port that wants `mtu`. */
+[[nodiscard]] uint32_t mtu_to_ask(uint32_t mtu) noexcept;
+
+/* INIT, NDIS_CONFIG, NDIS_VERSION, both buffers.  `mtu`: to ask for, L3. */
 Status negotiate_nvsp(ControlChannel *control, const DeviceInfo &info,
                       uint32_t mtu, Negotiated *to);
 
-/* INITIALIZE and the queries and sets of an attach; the filter stays 0. */
+/* INITIALIZE and the queries and sets of an attach; the filter stays 0.
+ * `mtu`: what was asked for. */
 Status negotiate_rndis(ControlChannel *control, uint32_t mtu, Negotiated *to);
 
 /* SET of the packet filter: oid::kFilter... bits. */

@@ -2,6 +2,7 @@
 
 #include "driver/negotiation.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include <errno.h>
@@ -147,6 +148,22 @@ share_send_buffer(ControlChannel *control, const DeviceInfo &info,
 }
 
 } // namespace
+
+uint32_t
+mtu_to_ask(uint32_t mtu) noexcept
+{
+    /* The host answers with the least of what is asked and what the adapter
+     * has, and sizes the receive sub-allocations by that.  So the usual port
+     * on the usual adapter asks for 1500 at least: a smaller MTU would save
+     * nothing, and the way back would take a new session.  It does not ask
+     * for more than it wants: on an adapter with jumbo frames there would be
+     * five times fewer sub-allocations, of which 1500 bytes each are used.
+     *
+     * The room of a tag comes on top, of one that the host does not take out
+     * of the frame (802.1ad, or a second one).  It shows the adapter's limit
+     * as well: a host that answers less than it was asked has named it. */
+    return std::min(std::max(mtu, kUsualMtu) + kVlanTag, kMostMtu);
+}
 
 Status
 negotiate_nvsp(ControlChannel *control, const DeviceInfo &info, uint32_t mtu,

@@ -170,6 +170,7 @@ query_identity(ControlChannel *control, uint32_t mtu, Negotiated *to)
     uint32_t says = frame_size->value_or(0);
     /* A host that says less says nothing. */
     to->mtu = says >= kMinMtu ? std::min(says, mtu) : mtu;
+    to->max_mtu = to->mtu < mtu ? to->mtu : kMostMtu;
 
     auto mac = query(control, oid::k8023PermanentAddress);
     if (!mac) {

@@ -20,6 +20,7 @@ Session::Session(std::shared_ptr<Uio> uio, const DeviceInfo &info,
       control_(uio_.get(), &channel_, &rxq_, &mailbox_, &fault_, cancelled,
                generation_, options.reply_deadline)
 {
+    control_.set_overdue(options.overdue_after, options.overdue);
 }
 
 Result<std::shared_ptr<Session>>
@@ -37,8 +38,8 @@ Session::attach(std::shared_ptr<Uio> uio, const DeviceInfo &info,
 Status
 Session::negotiate(const DeviceInfo &info, const Options &options)
 {
-    if (Status done =
-            negotiate_nvsp(&control_, info, options.mtu, &negotiated_);
+    const uint32_t mtu = mtu_to_ask(options.mtu);
+    if (Status done = negotiate_nvsp(&control_, info, mtu, &negotiated_);
         !done) {
         return done;
     }
@@ -48,16 +49,33 @@ Session::negotiate(const DeviceInfo &info, const Options &options)
         uio_->map(wire::kUioMapSendBuffer), negotiated_.send_section_size);
     rxq_.set_send_sections(sections_.get());
     control_.set_send_sections(sections_.get());
-    if (Status done = negotiate_rndis(&control_, options.mtu, &negotiated_);
-        !done) {
+    if (Status done = negotiate_rndis(&control_, mtu, &negotiated_); !done) {
         return done;
     }
-    negotiated_.mtu = std::min(negotiated_.mtu, max_mtu());
+    negotiated_.mtu = std::min(negotiated_.mtu, section_mtu());
+    mtu_ = std::min(options.mtu, negotiated_.mtu);
     return ok();
+}
+
+void
+Session::set_mtu(uint32_t mtu)
+{
+    mtu_ = std::min(mtu, negotiated_.mtu);
+    std::lock_guard lock(statistics_lock_);
+    for (const auto &txq : txqs_) {
+        txq->set_max_frame(mtu_ + kEthernetHeader);
+    }
 }
 
 uint32_t
 Session::max_mtu() const noexcept
+{
+    return std::min(negotiated_.max_mtu, section_mtu());
+}
+
+/* Largest L3 MTU whose frames fit a send section. */
+uint32_t
+Session::section_mtu() const noexcept
 {
     return std::min(negotiated_.send_section_size,
                     negotiated_.max_transfer_size) -
@@ -71,7 +89,7 @@ Session::set_txqs(unsigned n)
      * one, too. */
     n = std::clamp(n, 1u, sections_->count() - 1);
     TxLimits limits;
-    limits.max_frame = negotiated_.mtu + kEthernetHeader;
+    limits.max_frame = mtu_ + kEthernetHeader;
     limits.max_message =
         std::min(negotiated_.send_section_size, negotiated_.max_transfer_size);
     limits.max_packets = negotiated_.max_packets_per_message;
@@ -93,6 +111,16 @@ Session::set_txqs(unsigned n)
                                       &fault_, generation_, limits));
     }
     channel_.end_consume();
+}
+
+Session::SendProgress
+Session::send_progress() const
+{
+    /* In this order: what completes in between is not known to have been
+     * sent, and counts next time. */
+    uint64_t sent = statistics().tx_ring_packets;
+    uint32_t outstanding = send_sections_in_use();
+    return {sent - std::min<uint64_t>(sent, outstanding), outstanding};
 }
 
 Status

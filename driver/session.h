@@ -25,6 +25,10 @@ public:
         uint32_t mtu = 1500; /* L3. */
         uint16_t generation = 1;
         std::chrono::milliseconds reply_deadline = kReplyDeadline;
+        /* Where the control thread tells of answers that take long: see
+         * ControlChannel. */
+        std::chrono::milliseconds overdue_after = kReplyOverdue;
+        ControlChannel::Overdue overdue;
     };
 
     /* Negotiates on an open device; waits for the host, up to the deadline
@@ -61,6 +65,10 @@ public:
     /* Deals the send sections out to `n` transmit queues, or to as many as
      * there are sections.  No thread may be in any of them. */
     void set_txqs(unsigned n);
+
+    /* Limits what is sent from now on, also while it is being sent: at most
+     * carried_mtu().  Not at the same time as set_txqs(). */
+    void set_mtu(uint32_t mtu);
 
     /* --- Control thread --- */
 
@@ -109,13 +117,33 @@ public:
     {
         return sections_->in_use();
     }
-    /* Largest L3 MTU whose frames fit a send section. */
+    /* Messages that the host has completed (as far as is known; never more
+     * than it has) and that it still has. */
+    struct SendProgress {
+        uint64_t completed;
+        uint32_t outstanding;
+    };
+    [[nodiscard]] SendProgress send_progress() const;
+
+    /* L3: what is in force; what this session can carry; and what another
+     * one could, with the same adapter, host and sections. */
+    uint32_t
+    mtu() const noexcept
+    {
+        return mtu_;
+    }
+    uint32_t
+    carried_mtu() const noexcept
+    {
+        return negotiated_.mtu;
+    }
     uint32_t max_mtu() const noexcept;
 
 private:
     Session(std::shared_ptr<Uio> uio, const DeviceInfo &info,
             const Options &options, const std::atomic<bool> *cancelled);
     Status negotiate(const DeviceInfo &info, const Options &options);
+    uint32_t section_mtu() const noexcept;
 
     std::shared_ptr<Uio> uio_;
     uint16_t generation_;
@@ -125,6 +153,7 @@ private:
     RxQueue rxq_;
     ControlChannel control_;
     Negotiated negotiated_;
+    uint32_t mtu_ = 0;
     /* Read for each burst. */
     alignas(kCacheLine) std::unique_ptr<SendSections> sections_;
     LineVector<std::unique_ptr<TxQueue>> txqs_;

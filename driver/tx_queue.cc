@@ -21,8 +21,7 @@ TxQueue::TxQueue(unsigned index, Channel *channel, SendSections *sections,
     /* Added to a frame's place in its burst. */
     limits_.max_packets = std::min(limits_.max_packets, kMaxBurst);
     /* So that an empty section takes every frame. */
-    limits_.max_frame =
-        std::min(limits_.max_frame, limits_.max_message - kTxHeaderSizeVlan);
+    set_max_frame(limits_.max_frame);
 }
 
 unsigned

@@ -2,7 +2,9 @@
 
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <atomic>
 #include <optional>
 #include <span>
 
@@ -10,6 +12,7 @@
 #include "driver/channel.h"
 #include "driver/ethernet.h"
 #include "driver/frame.h"
+#include "driver/rndis_packet.h"
 #include "driver/rx_queue.h"
 #include "driver/send_sections.h"
 #include "driver/session_fault.h"
@@ -18,9 +21,29 @@
 
 namespace netvsc {
 
+/* A number that another thread may change while it is used. */
+class LiveLimit {
+public:
+    LiveLimit(uint32_t value) noexcept : value_(value) {}
+    LiveLimit(const LiveLimit &other) noexcept : value_(uint32_t{other}) {}
+    LiveLimit &
+    operator=(const LiveLimit &other) noexcept
+    {
+        value_.store(other, std::memory_order_relaxed);
+        return *this;
+    }
+    operator uint32_t() const noexcept
+    {
+        return value_.load(std::memory_order_relaxed);
+    }
+
+private:
+    std::atomic<uint32_t> value_;
+};
+
 /* What the host allows (INITIALIZE_CMPLT) and the port's MTU. */
 struct TxLimits {
-    uint32_t max_frame = 0;   /* Ethernet frame without tag. */
+    LiveLimit max_frame = 0;  /* Ethernet frame without tag. */
     uint32_t max_message = 0; /* Bytes of one ring packet's messages. */
     uint32_t max_packets = 1; /* Frames of one ring packet. */
     uint32_t alignment = 1;   /* Of each message but the first. */
@@ -41,6 +64,14 @@ public:
      * the caller locks. */
     [[nodiscard]] unsigned
     send(std::span<const netvsc_tx_frame> frames) noexcept;
+
+    /* Another limit for the frames to come; any thread. */
+    void
+    set_max_frame(uint32_t size) noexcept
+    {
+        limits_.max_frame =
+            std::min(size, limits_.max_message - kTxHeaderSizeVlan);
+    }
 
     /* Adds this queue's counters; any thread. */
     void add_to(Statistics *statistics) const noexcept;

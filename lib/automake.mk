@@ -36,6 +36,8 @@ EXTRA_DIST += \
 	tests/carry-frames \
 	tests/netvsc-macros.at \
 	tests/netvsc-testsuite.at \
+	tests/netvsc-device.at \
+	tests/netvsc-mtu.at \
 	tests/netvsc.at \
 	tests/unit/packet_probe.c \
 	tests/unit/packet_probe.h \

@@ -246,6 +246,7 @@ Status
 Port::set_mtu(int mtu)
 {
     if (static_cast<int64_t>(mtu_) == mtu) {
+        refuse_mtu("");
         return ok();
     }
     DeviceStatus status = device_ ? device_->status() : DeviceStatus{};
@@ -257,12 +258,13 @@ Port::set_mtu(int mtu)
                            " is out of range: give mtu_request from " +
                            std::to_string(kMinMtu) +
                            (limited ? " to " + std::to_string(status.max_mtu) +
-                                          ", the largest that driver and "
-                                          "host carry."
+                                          ", the largest that adapter, "
+                                          "host and driver carry."
                                     : " up.")};
-        log(NETVSC_LOG_WARN, error.message);
+        refuse_mtu(error.message);
         return error;
     }
+    refuse_mtu("");
     std::lock_guard lock(lock_);
     mtu_ = static_cast<uint32_t>(mtu);
     for (const auto &device : {device_, next_device_}) {
@@ -271,6 +273,24 @@ Port::set_mtu(int mtu)
         }
     }
     return ok();
+}
+
+/* OVS only logs a refusal, and asks again each time that it configures the
+ * bridge: what is wrong stands in the status, and once in the log. */
+void
+Port::refuse_mtu(const std::string &why)
+{
+    {
+        std::lock_guard lock(lock_);
+        if (refused_mtu_ == why) {
+            return;
+        }
+        refused_mtu_ = why;
+    }
+    if (!why.empty()) {
+        log(NETVSC_LOG_WARN, why);
+    }
+    table_->glue_.status_changed(netdev_);
 }
 
 unsigned
@@ -397,6 +417,7 @@ Port::view() const
         .up = (flags & NETVSC_UP) != 0,
         .promiscuous = (flags & NETVSC_PROMISC) != 0,
         .wanted_mtu = mtu_,
+        .refused_mtu = refused_mtu_,
         .n_txq = session_ ? session_->n_txq() : n_txq_,
     };
 }
@@ -490,12 +511,8 @@ Port::log_changes(const DeviceStatus &status)
                 std::to_string(status.n_rxq_requested) +
                 " receive queues, link " + (status.link_up ? "up" : "down") +
                 " at " + speed_text(status.link_speed));
-        if (status.mtu != mtu_) {
-            log(NETVSC_LOG_WARN, "The MTU is " + std::to_string(status.mtu) +
-                                     ", not " + std::to_string(mtu_) +
-                                     ": driver and host carry up to " +
-                                     std::to_string(status.max_mtu) +
-                                     "; lower mtu_request to that.");
+        if (std::string less = describe_mtu(status, mtu_); !less.empty()) {
+            log(NETVSC_LOG_WARN, less);
         }
     } else if (status.link_up != last_.link_up) {
         log(NETVSC_LOG_INFO,

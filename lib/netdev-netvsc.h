@@ -105,6 +105,7 @@ private:
     /* Main thread: acts on what was noted.  True if the bridge has to
      * configure itself again. */
     bool run(long long now);
+    void refuse_mtu(const std::string &why);
     void log_changes(const DeviceStatus &status);
     void log(netvsc_log_level level, const std::string &message) const;
 
@@ -126,6 +127,7 @@ private:
     mutable std::mutex lock_;
     std::optional<PortOptions> options_;
     uint32_t mtu_ = 1500;            /* Asked for. */
+    std::string refused_mtu_;        /* Why another one was refused. */
     std::shared_ptr<Device> device_; /* Claimed. */
     /* Claimed by new options, in force after reconfigure(). */
     std::shared_ptr<Device> next_device_;

@@ -89,6 +89,17 @@ add_line(std::string *text, const std::string &title, const std::string &value)
     *text += line + "\n";
 }
 
+/* What is wrong: with the device, and with what was asked of it. */
+std::vector<std::string>
+errors(const PortView &port)
+{
+    std::vector<std::string> all = {
+        port.status.error, port.refused_mtu,
+        describe_mtu(port.status, port.wanted_mtu)};
+    std::erase(all, "");
+    return all;
+}
+
 void
 add_session(std::string *text, const DeviceStatus &status)
 {
@@ -146,6 +157,19 @@ speed_text(uint64_t bits_per_second)
         return std::to_string(bits_per_second / kGiga) + "Gbps";
     }
     return std::to_string(bits_per_second / kMega) + "Mbps";
+}
+
+std::string
+describe_mtu(const DeviceStatus &status, uint32_t wanted)
+{
+    if (status.state != DeviceState::kReady || wanted <= status.max_mtu) {
+        return {};
+    }
+    return "The MTU is " + std::to_string(status.mtu) + ", not " +
+           std::to_string(wanted) + ": adapter, host and driver carry up to " +
+           std::to_string(status.max_mtu) +
+           ".  Lower mtu_request to that, or allow larger frames for this "
+           "network adapter on the host.";
 }
 
 netvsc_port_stats
@@ -215,8 +239,12 @@ status_pairs(const PortView &port)
         {"requested_n_rxq", number(s.n_rxq_requested)},
         {"sessions", number(s.sessions)},
     };
-    if (!s.error.empty()) {
-        pairs.emplace_back("error", s.error);
+    std::string error;
+    for (const std::string &sentence : errors(port)) {
+        error += (error.empty() ? "" : "  ") + sentence;
+    }
+    if (!error.empty()) {
+        pairs.emplace_back("error", error);
     }
     if (s.sessions == 0) {
         return pairs; /* The rest is the host's to say. */
@@ -233,7 +261,7 @@ status_pairs(const PortView &port)
         {"n_rxq", number(s.n_rxq)},
         {"max_rx_queues", number(s.max_rx_queues)},
         {"max_mtu", number(s.max_mtu)},
-        {"max_rx_pktlen", number(s.mtu + kEthernetHeader + kVlanTag)},
+        {"max_rx_pktlen", number(s.max_frame + kVlanTag)},
         {"receive_sections", number(s.receive_suballocs)},
         {"receive_section_size", number(s.receive_suballoc_size)},
         {"send_sections", number(s.send_sections)},
@@ -257,8 +285,8 @@ describe(const PortView &port)
     add_line(&text, "state",
              format("%s, attached %u %s", device_state_name(s.state),
                     s.sessions, s.sessions == 1 ? "time" : "times"));
-    if (!s.error.empty()) {
-        add_line(&text, "error", s.error);
+    for (const std::string &sentence : errors(port)) {
+        add_line(&text, "error", sentence);
     }
     add_line(&text, "link",
              format("%s, speed %s, went down %u %s; port %s%s",

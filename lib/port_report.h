@@ -52,7 +52,8 @@ struct PortView {
     PortDrops drops;
     bool up = false, promiscuous = false;
     uint32_t wanted_mtu = 0;
-    unsigned n_txq = 0; /* As OVS sees it: PMD threads and one more. */
+    std::string refused_mtu; /* Why the one asked for last was refused. */
+    unsigned n_txq = 0;      /* As OVS sees it: PMD threads and one more. */
 };
 
 using Pairs = std::vector<std::pair<std::string, std::string>>;
@@ -66,6 +67,10 @@ using Counters = std::vector<std::pair<std::string, uint64_t>>;
 
 /* For netdev-netvsc/show; ends in a newline. */
 [[nodiscard]] std::string describe(const PortView &port);
+
+/* Why the MTU in force is not `wanted`; nothing if it is. */
+[[nodiscard]] std::string describe_mtu(const DeviceStatus &status,
+                                       uint32_t wanted);
 
 /* "10Gbps", as netdev-dpdk writes it; "Unknown" for 0. */
 [[nodiscard]] std::string speed_text(uint64_t bits_per_second);

@@ -23,7 +23,8 @@ tests/package.m4: Makefile
 		VERSION '$(PACKAGE_VERSION)' STRING '$(PACKAGE_STRING)' \
 		BUGREPORT '' URL '' >$@
 tests/netvsc-testsuite: tests/package.m4 $(srcdir)/tests/netvsc-testsuite.at \
-	$(srcdir)/tests/netvsc-macros.at $(srcdir)/tests/netvsc.at
+	$(srcdir)/tests/netvsc-macros.at $(srcdir)/tests/netvsc.at \
+	$(srcdir)/tests/netvsc-device.at $(srcdir)/tests/netvsc-mtu.at
 	$(AM_V_GEN)$(AUTOM4TE) --language=autotest -I tests \
 		-I '$(OVS_SRC)' -I $(srcdir)/tests -o $@ \
 		$(srcdir)/tests/netvsc-testsuite.at

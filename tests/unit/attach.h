@@ -74,8 +74,13 @@ public:
     bool
     run(uint32_t mtu = 1500)
     {
-        auto attached = Session::attach(
-            uio, info, {mtu, kAttachGeneration, deadline}, &cancelled);
+        Session::Options options;
+        options.mtu = mtu;
+        options.generation = kAttachGeneration;
+        options.reply_deadline = deadline;
+        options.overdue_after = overdue_after;
+        options.overdue = overdue;
+        auto attached = Session::attach(uio, info, options, &cancelled);
         if (attached) {
             session = *attached;
             return true;
@@ -124,6 +129,8 @@ public:
     ScriptedHost host;
     DeviceInfo info;
     std::chrono::milliseconds deadline{30000};
+    std::chrono::milliseconds overdue_after{30000};
+    ControlChannel::Overdue overdue;
     std::atomic<bool> cancelled{false};
     std::shared_ptr<Session> session;
     Error error;

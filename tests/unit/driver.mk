@@ -9,6 +9,7 @@ tests_unit_driver_tests_SOURCES = \
 	tests/unit/driver_attach_test.cc \
 	tests/unit/driver_exclusive_test.cc \
 	tests/unit/driver_ledger_test.cc \
+	tests/unit/driver_limits_test.cc \
 	tests/unit/driver_mailbox_test.cc \
 	tests/unit/driver_main.cc \
 	tests/unit/driver_ring_test.cc \

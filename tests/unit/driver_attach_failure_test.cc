@@ -144,6 +144,30 @@ TEST(AttachDeadlineTest, AControlSectionThatNeverComesBackStopsTheNext)
     EXPECT_THAT(errors[1].message, HasSubstr("QUERY of OID 0x01010101"));
 }
 
+/* Long before the deadline somebody wants to know what is going on. */
+TEST(AttachDeadlineTest, AnAnswerThatIsOverdueIsSaidUntilItComes)
+{
+    Attach attach;
+    attach.overdue_after = std::chrono::milliseconds(5);
+    std::vector<std::string> said;
+    attach.overdue = [&](const std::string &sentence) {
+        said.push_back(sentence);
+    };
+    /* Deaf until it was said, to the first request. */
+    attach.uio->set_host([&] {
+        if (!said.empty()) {
+            attach.host.run();
+        }
+    });
+    ASSERT_TRUE(attach.run()) << attach.error.message;
+    ASSERT_GE(said.size(), 2u);
+    EXPECT_THAT(said[0],
+                AllOf(HasSubstr("has not answered NVSP INIT for 0.005 s: "),
+                      HasSubstr("opened anew after 30 s")));
+    EXPECT_EQ(said[1], "");
+    attach.expect_clean();
+}
+
 TEST(AttachDeadlineTest, AHostThatReadsNothingIsNotWaitedForLonger)
 {
     Attach attach;
@@ -357,12 +381,14 @@ TEST(AttachReplyTest, WithAnySendSectionThatWorksIsTaken)
     for (uint32_t size : {256u, 1728u, 6144u, 6152u, 1u << 19}) {
         Attach attach;
         attach.host.section_size = size;
+        attach.host.values[0x00010106] = u32(9000);
         ASSERT_TRUE(attach.run()) << attach.error.message;
         EXPECT_EQ(attach.session->send_sections(), (1u << 20) / size);
-        /* What is too long for a section cannot be sent. */
-        EXPECT_EQ(attach.session->max_mtu(), size - 60 - 14);
-        EXPECT_EQ(attach.session->negotiated().mtu,
-                  std::min(1500u, size - 60 - 14));
+        /* What is too long for a section cannot be sent, nor what is too
+         * long for any host. */
+        EXPECT_EQ(attach.session->max_mtu(),
+                  std::min(9216u - 14, size - 60 - 14));
+        EXPECT_EQ(attach.session->mtu(), std::min(1500u, size - 60 - 14));
         attach.expect_clean();
     }
 }

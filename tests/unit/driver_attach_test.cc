@@ -57,9 +57,10 @@ TEST(AttachTest, SaysWhatTheReferenceSays)
     ASSERT_TRUE(attach.run(1500));
     EXPECT_EQ(attach.request("INIT 0x00060001"),
               nvsp_message({1, 0x60001, 0x60001}));
-    /* The MTU counts Ethernet's header; capability 3 is 802.1Q. */
+    /* The MTU counts Ethernet's header, and there is room for a tag that the
+     * host leaves in; capability 3 is 802.1Q. */
     EXPECT_EQ(attach.request("NDIS_CONFIG"),
-              nvsp_message({125, 1514, 0, 1 << 3, 0}));
+              nvsp_message({125, 1518, 0, 1 << 3, 0}));
     EXPECT_EQ(attach.request("NDIS_VERSION"), nvsp_message({100, 6, 30}));
     EXPECT_EQ(attach.request("RECV_BUF"),
               nvsp_message({101, 0xe1e11, 0xcafe}));
@@ -254,7 +255,7 @@ TEST(AttachTest, DoesWithoutTheOidsThatAHostNeedNotKnow)
     }
     ASSERT_TRUE(attach.run()) << attach.error.message;
     const Negotiated &n = attach.session->negotiated();
-    EXPECT_EQ(n.mtu, 1500u);
+    EXPECT_EQ(attach.session->mtu(), 1500u);
     EXPECT_TRUE(n.link_up); /* As in Linux (F.2). */
     EXPECT_EQ(n.link_speed, 0u);
     EXPECT_EQ(n.max_rx_queues, 1u);
@@ -272,7 +273,7 @@ TEST(AttachTest, ValuesThatAreTooShortCountAsNone)
     }
     ASSERT_TRUE(attach.run()) << attach.error.message;
     const Negotiated &n = attach.session->negotiated();
-    EXPECT_EQ(n.mtu, 1500u);
+    EXPECT_EQ(attach.session->mtu(), 1500u);
     EXPECT_TRUE(n.link_up);
     EXPECT_EQ(n.link_speed, 0u);
     EXPECT_EQ(n.max_rx_queues, 1u);
@@ -280,17 +281,33 @@ TEST(AttachTest, ValuesThatAreTooShortCountAsNone)
 
 TEST(AttachTest, TakesTheSmallerMtu)
 {
-    for (auto [host, asked, applied] :
-         std::vector<std::array<uint32_t, 3>>{{1500, 9000, 1500},
-                                              {9000, 1500, 1500},
-                                              {3000, 3000, 3000},
-                                              {67, 1500, 1500},
-                                              {9000, 9000, 4096 - 74}}) {
+    /* A section of 4096 bytes holds frames of this MTU. */
+    constexpr uint32_t kSection = 4096 - 74;
+    struct Case {
+        uint32_t host, wanted; /* What it answers, what the port wants. */
+        uint32_t asked;        /* In NDIS_CONFIG. */
+        uint32_t mtu, carried; /* In force; without a new session. */
+        uint32_t max;          /* With one. */
+    };
+    for (const Case &c :
+         std::vector<Case>{{1500, 1500, 1504, 1500, 1500, 1500},
+                           {1504, 1500, 1504, 1500, 1504, kSection},
+                           {1500, 1000, 1504, 1000, 1500, 1500},
+                           {1500, 9000, 9004, 1500, 1500, 1500},
+                           {3000, 3000, 3004, 3000, 3000, 3000},
+                           {9000, 9000, 9004, kSection, kSection, kSection},
+                           {9000, 1500, 1504, 1500, 1504, kSection},
+                           /* What no host takes is not asked for. */
+                           {3500, 60000, 9202, 3500, 3500, 3500},
+                           /* This says nothing. */
+                           {67, 1500, 1504, 1500, 1504, kSection}}) {
         Attach attach;
-        attach.host.values[0x00010106] = u32(host);
-        ASSERT_TRUE(attach.run(asked));
-        EXPECT_EQ(attach.session->negotiated().mtu, applied);
-        EXPECT_EQ(get32(attach.request("NDIS_CONFIG"), 4), asked + 14);
+        attach.host.values[0x00010106] = u32(c.host);
+        ASSERT_TRUE(attach.run(c.wanted));
+        EXPECT_EQ(get32(attach.request("NDIS_CONFIG"), 4), c.asked + 14);
+        EXPECT_EQ(attach.session->mtu(), c.mtu) << c.host << " " << c.wanted;
+        EXPECT_EQ(attach.session->carried_mtu(), c.carried);
+        EXPECT_EQ(attach.session->max_mtu(), c.max);
     }
 }
 

@@ -552,7 +552,7 @@ TEST(DeviceStateTest, EveryStateHasANameOfItsOwn)
     for (DeviceState state :
          {DeviceState::kClosed, DeviceState::kOpening, DeviceState::kAttaching,
           DeviceState::kReady, DeviceState::kDetaching, DeviceState::kFailed,
-          DeviceState::kRescinded}) {
+          DeviceState::kInUse, DeviceState::kRescinded}) {
         names.push_back(device_state_name(state));
     }
     std::sort(names.begin(), names.end());

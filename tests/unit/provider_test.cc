@@ -675,8 +675,9 @@ TEST_F(PortTest, MtuWithinTheHostsLimit)
     last_device().now.mtu = 4000; /* What the driver makes of it. */
     (void) table_.run(0);
     EXPECT_EQ(world_.log.back(),
-              "WARN eth1: The MTU is 4000, not 9000: driver and host carry "
-              "up to 4000; lower mtu_request to that.");
+              "WARN eth1: The MTU is 4000, not 9000: adapter, host and "
+              "driver carry up to 4000.  Lower mtu_request to that, or allow "
+              "larger frames for this network adapter on the host.");
     EXPECT_EQ(port.info().mtu, 4000);
     EXPECT_TRUE(port.set_mtu(68));
     EXPECT_TRUE(port.set_mtu(4000));
@@ -685,8 +686,50 @@ TEST_F(PortTest, MtuWithinTheHostsLimit)
     EXPECT_EQ(status.error().code, EINVAL);
     EXPECT_EQ(status.error().message,
               "MTU 4001 is out of range: give mtu_request from 68 to 4000, "
-              "the largest that driver and host carry.");
+              "the largest that adapter, host and driver carry.");
     EXPECT_EQ(last_device().wanted.mtu, 4000u);
+}
+
+/* OVS itself only logs that it was refused. */
+TEST_F(PortTest, AnMtuThatCannotBeMetStandsInTheStatus)
+{
+    add_bound_nics();
+    Port port(&table_, "eth1", &netdev1_);
+    ASSERT_TRUE(set(&port, kGuid1));
+    auto error = [&] {
+        std::string text;
+        for (const auto &[key, value] : status_pairs(*port.view())) {
+            text += key == "error" ? value : "";
+        }
+        return text;
+    };
+    EXPECT_TRUE(port.set_mtu(9000));
+    EXPECT_EQ(error(), "") << "nobody knows the host yet";
+    attach(&last_device());
+    last_device().now.mtu = 4000;
+    (void) table_.run(0);
+    EXPECT_TRUE(error().starts_with("The MTU is 4000, not 9000: ")) << error();
+    EXPECT_NE(describe(*port.view()).find("The MTU is 4000, not 9000: "),
+              std::string::npos);
+
+    EXPECT_TRUE(port.set_mtu(1500));
+    last_device().now.mtu = 1500;
+    EXPECT_EQ(error(), "");
+    int changes = world_.changes[&netdev1_];
+    size_t lines = world_.log.size();
+    /* The bridge asks again each time that it configures itself. */
+    EXPECT_FALSE(port.set_mtu(4001));
+    EXPECT_FALSE(port.set_mtu(4001));
+    EXPECT_TRUE(error().starts_with("MTU 4001 is out of range: ")) << error();
+    EXPECT_EQ(world_.changes[&netdev1_], changes + 1);
+    EXPECT_EQ(world_.log.size(), lines + 1);
+    last_device().now.error = "The host is silent.";
+    EXPECT_TRUE(error().starts_with("The host is silent.  MTU 4001 is "))
+        << error();
+    last_device().now.error.clear();
+    EXPECT_TRUE(port.set_mtu(1500));
+    EXPECT_EQ(error(), "");
+    EXPECT_EQ(world_.changes[&netdev1_], changes + 2);
 }
 
 TEST_F(PortTest, FramesThatCannotLeaveAreCounted)
@@ -714,6 +757,8 @@ sample_view()
     s.ndis_major = 6;
     s.ndis_minor = 30;
     s.mtu = 1500;
+    s.max_mtu = 1500;
+    s.max_frame = 1514;
     s.link_speed = 10'000'000'000;
     s.n_rxq_requested = 4;
     s.n_rxq = 1;
