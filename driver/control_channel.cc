@@ -67,7 +67,7 @@ Status
 ControlChannel::put_in_section(std::span<const uint8_t> message,
                                const std::string &what)
 {
-    Status free = wait_answer(what, [&] { return sections_->take_control(); });
+    Status free = wait_answer(what, [&] { return control_section_->take(); });
     if (!free) {
         return free;
     }
@@ -84,7 +84,7 @@ ControlChannel::put_in_section(std::span<const uint8_t> message,
         send_packet(make_nvsp_packet(packet, id.encode(), true), what);
     if (!sent) {
         /* It never was away: the goodbye needs it. */
-        (void) sections_->complete(kControlSection);
+        (void) control_section_->complete();
     }
     return sent;
 }
@@ -120,13 +120,15 @@ ControlChannel::send_rndis(std::span<const uint8_t> message,
     if (Status sent = put_in_section(message, what); !sent) {
         return sent;
     }
-    return wait_answer(what, [&] { return sections_->control_is_free(); });
+    return wait_answer(what, [&] { return control_section_->is_free(); });
 }
 
 Status
 ControlChannel::wait_sections_back(const std::string &what)
 {
-    return wait_answer(what, [&] { return sections_->in_use() == 0; });
+    return wait_answer(what, [&] {
+        return sections_->in_use() == 0 && control_section_->is_free();
+    });
 }
 
 Status

@@ -51,9 +51,10 @@ public:
                    std::chrono::milliseconds reply_deadline);
 
     void
-    set_send_sections(SendSections *sections)
+    set_send_sections(SendSections *sections, ControlSection *control_section)
     {
         sections_ = sections;
+        control_section_ = control_section;
     }
 
     /* Another deadline for the replies from here on. */
@@ -167,6 +168,7 @@ private:
     Overdue overdue_;
     SendSections *sections_ = nullptr;
 
+    ControlSection *control_section_ = nullptr;
     uint32_t next_nvsp_ = 1;
     uint32_t next_rndis_ = 1;
     uint64_t polls_seen_ = 0;

@@ -62,9 +62,11 @@ RxQueue::set_receive_buffer(std::span<uint8_t> buffer,
 }
 
 void
-RxQueue::set_send_sections(SendSections *sections) noexcept
+RxQueue::set_send_sections(SendSections *sections,
+                           ControlSection *control_section) noexcept
 {
     sections_ = sections;
+    control_section_ = control_section;
 }
 
 unsigned
@@ -255,7 +257,7 @@ RxQueue::take_sent(unsigned most) noexcept
             run[kTransferWord] !=
                 message_word(wire::nvsp::kSendRndisPacketComplete,
                              wire::nvsp::kStatusSuccess) ||
-            !sections_->complete_data(run[kIdWord] - ids)) {
+            !sections_->complete(run[kIdWord] - ids)) {
             break;
         }
         run.skip(words);
@@ -553,8 +555,13 @@ RxQueue::take_completion(const RingPacket &packet) noexcept
         return;
     }
     bool control = id->kind == TransactionId::Kind::kControl;
-    if (control != (id->index == kControlSection) || !sections_ ||
-        !sections_->complete(id->index)) {
+    bool good = false;
+    if (sections_) {
+        good = control ? id->index == kControlSection &&
+                             control_section_->complete()
+                       : sections_->complete(id->index);
+    }
+    if (!good) {
         count(Malformed::kTransactionId);
         return;
     }

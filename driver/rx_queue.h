@@ -35,7 +35,8 @@ public:
      * else polling yet. */
     void set_receive_buffer(std::span<uint8_t> buffer,
                             uint32_t suballoc_size) noexcept;
-    void set_send_sections(SendSections *sections) noexcept;
+    void set_send_sections(SendSections *sections,
+                           ControlSection *control_section) noexcept;
 
     /* --- The queue's user: one thread at a time, calls in pairs --- */
 
@@ -154,6 +155,7 @@ private:
         malformed_[static_cast<unsigned>(cause)].add();
     }
 
+    ControlSection *control_section_ = nullptr;
     Channel *channel_;
     ControlMailbox *mailbox_;
     SessionFault *fault_;

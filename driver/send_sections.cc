@@ -1,12 +1,24 @@
 #include "driver/send_sections.h"
 
+#include <algorithm>
 #include <bit>
 
 namespace netvsc {
 
-SendSections::SendSections(std::span<uint8_t> buffer, uint32_t section_size)
-    : buffer_(buffer), section_size_(section_size),
-      count_(static_cast<uint32_t>(buffer.size() / section_size)),
+SectionRange
+channel_sections(uint32_t count, unsigned channel, unsigned channels) noexcept
+{
+    /* Behind the control section. */
+    const uint32_t all = count - (kControlSection + 1);
+    auto place = [&](unsigned i) {
+        return static_cast<uint32_t>(uint64_t{all} * i / channels);
+    };
+    return {kControlSection + 1 + place(channel),
+            place(channel + 1) - place(channel)};
+}
+
+SendSections::SendSections(const SectionBuffer &buffer, SectionRange range)
+    : buffer_(buffer), first_(range.first), count_(range.count),
       with_host_(count_), owner_(count_)
 {
     partition(1);
@@ -20,6 +32,9 @@ SendSections::Share::Share(uint32_t most)
 void
 SendSections::partition(unsigned queues)
 {
+    /* What is in flight needs an owner also where no queue uses the channel.
+     */
+    queues = std::max(queues, 1u);
     shares_.clear();
     for (unsigned q = 0; q < queues; q++) {
         shares_.push_back(std::make_unique<Share>(count_ / queues + 1));
@@ -27,29 +42,12 @@ SendSections::partition(unsigned queues)
     /* Backwards, so that the low sections are on top of the stacks.  Each
      * queue's lie together: queues do not share a line of `with_host_`, but
      * at the bottom of a stack. */
-    for (uint32_t i = count_; i-- > kControlSection + 1;) {
-        owner_[i] =
-            static_cast<uint32_t>(uint64_t{i - 1} * queues / (count_ - 1));
+    for (uint32_t i = count_; i-- > 0;) {
+        owner_[i] = static_cast<uint32_t>(uint64_t{i} * queues / count_);
         if (!with_host_[i].load(std::memory_order_relaxed)) {
-            shares_[owner_[i]]->put_back(i);
+            shares_[owner_[i]]->put_back(first_ + i);
         }
     }
-}
-
-bool
-SendSections::control_is_free() const noexcept
-{
-    return !with_host_[kControlSection].load(std::memory_order_acquire);
-}
-
-bool
-SendSections::take_control() noexcept
-{
-    if (!control_is_free()) {
-        return false;
-    }
-    with_host_[kControlSection].store(true, std::memory_order_relaxed);
-    return true;
 }
 
 uint32_t

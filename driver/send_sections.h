@@ -1,9 +1,14 @@
-/* Ledger of the send buffer's sections: who may write to which.
+/* Ledger of a channel's send sections: who may write to which.
+ *
+ * The sections of the send buffer are divided among the channels once, when a
+ * session begins, and those of a channel among the transmit queues that use
+ * it.  A section never leaves its channel: it goes out and comes back on the
+ * same two rings, so the reader of these is the only one that completes it.
  *
  * A section belongs to a transmit queue until its packet is published, to
- * the host until its completion arrives, then to its queue again.  A Share is
- * its queue's; complete() is the ring reader's; they meet in a single-producer
- * list, so neither needs a read-modify-write. */
+ * the host until its completion arrives, then to a queue of the channel again.
+ * A Share is its queue's; complete() is the ring reader's; they meet in a
+ * single-producer list, so neither needs a read-modify-write. */
 
 #pragma once
 
@@ -17,23 +22,24 @@
 
 namespace netvsc {
 
-/* Section 0 carries the control messages, one at a time. */
-inline constexpr uint32_t kControlSection = 0;
-
-class alignas(kCacheLine) SendSections {
+/* The mapped send buffer, in sections of the size that the host announced. */
+class SectionBuffer {
 public:
-    /* `buffer`: the mapped send buffer; `section_size`: as announced. */
-    SendSections(std::span<uint8_t> buffer, uint32_t section_size);
+    SectionBuffer(std::span<uint8_t> buffer, uint32_t section_size)
+        : buffer_(buffer), section_size_(section_size)
+    {
+    }
 
     uint32_t
     section_size() const noexcept
     {
         return section_size_;
     }
+    /* Whole sections; a rest that is too short for one is not used. */
     uint32_t
     count() const noexcept
     {
-        return count_;
+        return static_cast<uint32_t>(buffer_.size() / section_size_);
     }
     std::span<uint8_t>
     section(uint32_t index) const noexcept
@@ -41,9 +47,85 @@ public:
         return buffer_.subspan(size_t{index} * section_size_, section_size_);
     }
 
-    /* Deals the sections out to `queues` queues, which get new shares.
-     * Sections in flight go to their new owner when they come back.  Nobody
-     * else may be in here. */
+private:
+    std::span<uint8_t> buffer_;
+    uint32_t section_size_;
+};
+
+/* Section 0 of the buffer carries the control messages of the session, one at
+ * a time; no channel has it in its ledger. */
+inline constexpr uint32_t kControlSection = 0;
+
+/* Who has the control section.  take() is the control thread's, complete()
+ * the reader's of the primary channel. */
+class ControlSection {
+public:
+    /* False while its last message is still with the host. */
+    [[nodiscard]] bool
+    take() noexcept
+    {
+        if (!is_free()) {
+            return false;
+        }
+        with_host_.store(true, std::memory_order_relaxed);
+        return true;
+    }
+    [[nodiscard]] bool
+    is_free() const noexcept
+    {
+        return !with_host_.load(std::memory_order_acquire);
+    }
+    /* A completion arrived, or the message was never sent.  False if the
+     * section was not with the host. */
+    [[nodiscard]] bool
+    complete() noexcept
+    {
+        if (!with_host_.load(std::memory_order_relaxed)) {
+            return false;
+        }
+        with_host_.store(false, std::memory_order_release);
+        return true;
+    }
+
+private:
+    std::atomic<bool> with_host_{false};
+};
+
+/* Consecutive sections. */
+struct SectionRange {
+    uint32_t first = 0, count = 0;
+};
+
+/* The data sections of channel `channel` of `channels`, if the buffer has
+ * `count` sections. */
+[[nodiscard]] SectionRange channel_sections(uint32_t count, unsigned channel,
+                                            unsigned channels) noexcept;
+
+class alignas(kCacheLine) SendSections {
+public:
+    /* The ledger of the sections `range` of `buffer`, which are this
+     * channel's; indexes are those of the buffer throughout. */
+    SendSections(const SectionBuffer &buffer, SectionRange range);
+
+    uint32_t
+    count() const noexcept
+    {
+        return count_;
+    }
+    uint32_t
+    first() const noexcept
+    {
+        return first_;
+    }
+    std::span<uint8_t>
+    section(uint32_t index) const noexcept
+    {
+        return buffer_.section(index);
+    }
+
+    /* Divides the sections among `queues` queues of this channel, which get
+     * new shares.  Sections in flight go to their new owner when they come
+     * back.  Nobody else may be in here. */
     void partition(unsigned queues);
 
     /* What one queue has.  Only it may be in here, but for complete(). */
@@ -110,38 +192,22 @@ public:
     give(uint32_t index) noexcept
     {
         /* The packet's publication orders it for the reader. */
-        with_host_[index].store(true, std::memory_order_relaxed);
+        with_host_[index - first_].store(true, std::memory_order_relaxed);
     }
 
-    /* The control section, unless its last message is still away. */
-    [[nodiscard]] bool take_control() noexcept;
-    [[nodiscard]] bool control_is_free() const noexcept;
-
-    /* A completion arrived.  False if the section was not with the host. */
+    /* A completion arrived.  False if the section is not of this channel, or
+     * not with the host.  All 64 bits of an id may say which one. */
     [[nodiscard]] bool
-    complete(uint32_t index) noexcept
+    complete(uint64_t index) noexcept
     {
-        if (index != kControlSection) {
-            return complete_data(index);
-        }
-        if (!with_host_[index].load(std::memory_order_relaxed)) {
-            return false;
-        }
-        with_host_[index].store(false, std::memory_order_release);
-        return true;
-    }
-    /* The same, and false for the control section: for an index of 64 bits,
-     * as it is in an id. */
-    [[nodiscard]] bool
-    complete_data(uint64_t index) noexcept
-    {
-        if (index == kControlSection || index >= count_ ||
-            !with_host_[index].load(std::memory_order_relaxed)) {
+        /* What is below the first section wraps around and is refused too. */
+        const uint64_t at = index - first_;
+        if (at >= count_ || !with_host_[at].load(std::memory_order_relaxed)) {
             return false;
         }
         /* The list's tail orders this for the next owner. */
-        with_host_[index].store(false, std::memory_order_relaxed);
-        Share &share = *shares_[owner_[index]];
+        with_host_[at].store(false, std::memory_order_relaxed);
+        Share &share = *shares_[owner_[at]];
         uint32_t tail = share.tail_.load(std::memory_order_relaxed);
         share.slot(tail).store(static_cast<uint32_t>(index),
                                std::memory_order_relaxed);
@@ -153,9 +219,9 @@ public:
     [[nodiscard]] uint32_t in_use() const noexcept;
 
 private:
-    std::span<uint8_t> buffer_;
-    uint32_t section_size_;
-    uint32_t count_;
+    SectionBuffer buffer_;
+    uint32_t first_, count_;
+    /* By place in the channel's range. */
     LineVector<std::atomic<bool>> with_host_;
     LineVector<uint32_t> owner_;
     LineVector<std::unique_ptr<Share>> shares_;

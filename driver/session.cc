@@ -45,10 +45,12 @@ Session::negotiate(const DeviceInfo &info, const Options &options)
     }
     rxq_.set_receive_buffer(uio_->map(wire::kUioMapReceiveBuffer),
                             negotiated_.receive_suballoc_size);
+    SectionBuffer send_buffer(uio_->map(wire::kUioMapSendBuffer),
+                              negotiated_.send_section_size);
     sections_ = std::make_unique<SendSections>(
-        uio_->map(wire::kUioMapSendBuffer), negotiated_.send_section_size);
-    rxq_.set_send_sections(sections_.get());
-    control_.set_send_sections(sections_.get());
+        send_buffer, channel_sections(send_buffer.count(), 0, 1));
+    rxq_.set_send_sections(sections_.get(), &control_section_);
+    control_.set_send_sections(sections_.get(), &control_section_);
     if (Status done = negotiate_rndis(&control_, mtu, &negotiated_); !done) {
         return done;
     }
@@ -85,9 +87,8 @@ Session::section_mtu() const noexcept
 void
 Session::set_txqs(unsigned n)
 {
-    /* A queue without a section could never send; the control messages have
-     * one, too. */
-    n = std::clamp(n, 1u, sections_->count() - 1);
+    /* A queue without a section could never send. */
+    n = std::clamp(n, 1u, sections_->count());
     TxLimits limits;
     limits.max_frame = mtu_ + kEthernetHeader;
     limits.max_message =

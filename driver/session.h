@@ -110,12 +110,12 @@ public:
     uint32_t
     send_sections() const noexcept
     {
-        return sections_->count();
+        return sections_->count() + 1; /* The control messages'. */
     }
     uint32_t
     send_sections_in_use() const noexcept
     {
-        return sections_->in_use();
+        return sections_->in_use() + !control_section_.is_free();
     }
     /* Messages that the host has completed (as far as is known; never more
      * than it has) and that it still has. */
@@ -154,6 +154,7 @@ private:
     ControlChannel control_;
     Negotiated negotiated_;
     uint32_t mtu_ = 0;
+    ControlSection control_section_;
     /* Read for each burst. */
     alignas(kCacheLine) std::unique_ptr<SendSections> sections_;
     LineVector<std::unique_ptr<TxQueue>> txqs_;

@@ -82,20 +82,23 @@ struct Rig {
                .send = size_t{times} * kSections * kSectionSize}),
           fault(&uio), mailbox(&uio),
           channel(uio.map(wire::kUioMapRings), HostSignal(&uio, 15, 35)),
-          sections(uio.map(wire::kUioMapSendBuffer), kSectionSize),
+          send_buffer(uio.map(wire::kUioMapSendBuffer), kSectionSize),
+          sections(send_buffer, channel_sections(send_buffer.count(), 0, 1)),
           rxq(&channel, &mailbox, &fault, kGeneration), out(uio.out_ring()),
           in(uio.in_ring())
     {
         rxq.set_receive_buffer(uio.map(wire::kUioMapReceiveBuffer),
                                kSuballocSize);
-        rxq.set_send_sections(&sections);
+        rxq.set_send_sections(&sections, &control_section);
     }
 
     FakeUio uio;
     SessionFault fault;
     ControlMailbox mailbox;
     Channel channel;
+    SectionBuffer send_buffer;
     SendSections sections;
+    ControlSection control_section;
     RxQueue rxq;
     FarRing out, in;
 };

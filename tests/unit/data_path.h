@@ -38,17 +38,24 @@ send_off(SendSections *sections)
     return index;
 }
 
+inline SectionBuffer
+send_buffer(FakeUio *uio)
+{
+    return {uio->map(wire::kUioMapSendBuffer), kSection};
+}
+
 class DataPath : public testing::Test {
 protected:
     explicit DataPath(const MapSizes &sizes = {})
         : uio(sizes), out(uio.out_ring()), in(uio.in_ring()),
           channel(uio.map(wire::kUioMapRings),
                   HostSignal(&uio, kRelid, std::nullopt)),
-          sections(uio.map(wire::kUioMapSendBuffer), kSection),
+          sections(send_buffer(&uio),
+                   channel_sections(send_buffer(&uio).count(), 0, 1)),
           rxq(&channel, &mailbox, &fault, kGeneration)
     {
         rxq.set_receive_buffer(uio.map(wire::kUioMapReceiveBuffer), kSuballoc);
-        rxq.set_send_sections(&sections);
+        rxq.set_send_sections(&sections, &control_section);
     }
 
     /* --- The host's side --- */
@@ -199,6 +206,7 @@ protected:
     ControlMailbox mailbox{&uio};
     Channel channel;
     SendSections sections;
+    ControlSection control_section;
     RxQueue rxq;
 };
 

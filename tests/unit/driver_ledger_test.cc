@@ -1,9 +1,13 @@
 /* Small owners of state: send sections, transaction ids, size bins, GUIDs,
  * statistics. */
 
+#include <array>
+#include <atomic>
+#include <barrier>
 #include <optional>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -49,13 +53,17 @@ protected:
 
     /* Ten sections and a rest that is too short for another one. */
     std::vector<uint8_t> buffer = std::vector<uint8_t>(10 * kSize + 100);
-    SendSections sections{buffer, kSize};
+    SectionBuffer send_buffer{buffer, kSize};
+    SendSections sections{send_buffer,
+                          channel_sections(send_buffer.count(), 0, 1)};
 };
 
 TEST_F(SendSectionsTest, CountsWholeSectionsOnly)
 {
-    EXPECT_EQ(sections.count(), 10u);
-    EXPECT_EQ(sections.section_size(), kSize);
+    EXPECT_EQ(send_buffer.count(), 10u);
+    EXPECT_EQ(send_buffer.section_size(), kSize);
+    EXPECT_EQ(sections.first(), kControlSection + 1);
+    EXPECT_EQ(sections.count(), 9u);
     EXPECT_EQ(sections.section(9).data(), buffer.data() + 9 * kSize);
     EXPECT_EQ(sections.section(9).size(), kSize);
 }
@@ -106,6 +114,8 @@ TEST_F(SendSectionsTest, RefusesToCompleteWhatIsNotWithTheHost)
     EXPECT_FALSE(sections.complete(kControlSection));
     EXPECT_FALSE(sections.complete(10));
     EXPECT_FALSE(sections.complete(UINT32_MAX));
+    EXPECT_FALSE(sections.complete(UINT64_MAX));
+    EXPECT_FALSE(sections.complete((uint64_t{1} << 32) + 1));
     EXPECT_EQ(take_all(0).size(), 9u);
 }
 
@@ -130,18 +140,18 @@ TEST_F(SendSectionsTest, ACompletionOfAnUnpublishedSectionIsNotBelieved)
     EXPECT_EQ(take_all(0).size(), 9u);
 }
 
-TEST_F(SendSectionsTest, TheControlSectionIsLentToOneMessageAtATime)
+TEST(ControlSectionTest, IsLentToOneMessageAtATime)
 {
-    EXPECT_TRUE(sections.control_is_free());
-    EXPECT_TRUE(sections.take_control());
-    EXPECT_FALSE(sections.control_is_free());
-    EXPECT_FALSE(sections.take_control());
-    EXPECT_EQ(sections.in_use(), 1u);
-    EXPECT_TRUE(sections.complete(kControlSection));
-    EXPECT_TRUE(sections.control_is_free());
-    EXPECT_TRUE(sections.take_control());
-    EXPECT_TRUE(sections.complete(kControlSection));
-    EXPECT_EQ(take_all(0).size(), 9u);
+    ControlSection control;
+    EXPECT_TRUE(control.is_free());
+    EXPECT_FALSE(control.complete());
+    EXPECT_TRUE(control.take());
+    EXPECT_FALSE(control.is_free());
+    EXPECT_FALSE(control.take());
+    EXPECT_TRUE(control.complete());
+    EXPECT_TRUE(control.is_free());
+    EXPECT_FALSE(control.complete());
+    EXPECT_TRUE(control.take());
 }
 
 TEST_F(SendSectionsTest, PartitionDealsEverySectionToExactlyOneQueue)
@@ -228,6 +238,150 @@ TEST_F(SendSectionsTest, ManyRoundsLoseNothing)
     }
     EXPECT_EQ(sections.in_use(), 4u);
     EXPECT_EQ(take_all(0).size(), 5u);
+}
+
+/* --- Sections of several channels -----------------------------------------
+ */
+
+TEST(ChannelSectionsTest, EveryDataSectionIsOfExactlyOneChannel)
+{
+    for (uint32_t count : {2u, 3u, 10u, 171u, 2730u}) {
+        for (unsigned channels : {1u, 2u, 3u, 8u, 64u}) {
+            uint32_t next = kControlSection + 1;
+            uint32_t smallest = UINT32_MAX, largest = 0;
+            for (unsigned c = 0; c < channels; c++) {
+                SectionRange range = channel_sections(count, c, channels);
+                EXPECT_EQ(range.first, next);
+                next += range.count;
+                smallest = std::min(smallest, range.count);
+                largest = std::max(largest, range.count);
+            }
+            EXPECT_EQ(next, count);
+            EXPECT_LE(largest - smallest, 1u);
+        }
+    }
+}
+
+TEST(ChannelSectionsTest, ASectionOfAnotherChannelIsRefused)
+{
+    std::vector<uint8_t> memory(10 * 256);
+    SectionBuffer buffer(memory, 256);
+    SendSections first(buffer, channel_sections(10, 0, 2));
+    SendSections second(buffer, channel_sections(10, 1, 2));
+    ASSERT_EQ(first.count() + second.count(), 9u);
+    auto index = second.share(0).take();
+    ASSERT_EQ(index, second.first());
+    second.give(*index);
+    EXPECT_FALSE(first.complete(*index));
+    EXPECT_FALSE(second.complete(second.first() - 1));
+    EXPECT_TRUE(second.complete(*index));
+}
+
+TEST(ChannelSectionsTest, AChannelWithoutQueuesGetsItsSectionsBackAllTheSame)
+{
+    std::vector<uint8_t> memory(10 * 256);
+    SectionBuffer buffer(memory, 256);
+    SendSections sections(buffer, channel_sections(10, 0, 1));
+    auto index = sections.share(0).take();
+    ASSERT_TRUE(index);
+    sections.give(*index);
+    sections.partition(0);
+    EXPECT_TRUE(sections.complete(*index));
+    EXPECT_EQ(sections.in_use(), 0u);
+    sections.partition(1);
+    unsigned n = 0;
+    while (sections.share(0).take()) {
+        n++;
+    }
+    EXPECT_EQ(n, 9u);
+}
+
+/* Two channels, each with a reader on a thread of its own.  Transmit queue q
+ * uses channel q mod 2, as in a session. */
+class TwoChannels : public testing::Test {
+protected:
+    static constexpr unsigned kChannels = 2;
+    static constexpr uint32_t kSections = 1001, kSize = 8;
+
+    SendSections &
+    channel(unsigned queue)
+    {
+        return queue % kChannels ? second : first;
+    }
+    SendSections::Share &
+    share(unsigned queue)
+    {
+        return channel(queue).share(queue / kChannels);
+    }
+    void
+    partition(unsigned queues)
+    {
+        for (unsigned c = 0; c < kChannels; c++) {
+            channel(c).partition((queues + kChannels - 1 - c) / kChannels);
+        }
+    }
+    /* All that the queues of a channel have goes to the host. */
+    std::vector<uint32_t>
+    send_off_all(unsigned c, unsigned queues)
+    {
+        std::vector<uint32_t> sent;
+        for (unsigned q = c; q < queues; q += kChannels) {
+            share(q).refill();
+            while (auto index = share(q).take()) {
+                channel(q).give(*index);
+                sent.push_back(*index);
+            }
+        }
+        return sent;
+    }
+
+    std::vector<uint8_t> memory = std::vector<uint8_t>(kSections * kSize);
+    SectionBuffer buffer{memory, kSize};
+    SendSections first{buffer, channel_sections(kSections, 0, kChannels)};
+    SendSections second{buffer, channel_sections(kSections, 1, kChannels)};
+};
+
+/* The queues change in number while every section is with the host; then both
+ * readers complete what went out on their channel, at the same time. */
+TEST_F(TwoChannels, SectionsInFlightSurviveARepartition)
+{
+    constexpr unsigned kRounds = 300;
+    std::array<std::vector<uint32_t>, kChannels> sent;
+    std::barrier start(kChannels + 1), done(kChannels + 1);
+    std::atomic<unsigned> refused = 0;
+    auto read = [&](unsigned c) {
+        for (unsigned round = 0; round < kRounds; round++) {
+            start.arrive_and_wait();
+            for (uint32_t index : sent[c]) {
+                refused += !channel(c).complete(index);
+            }
+            done.arrive_and_wait();
+        }
+    };
+    std::thread readers[] = {std::thread(read, 0), std::thread(read, 1)};
+    unsigned queues = 2, lost = 0, doubled = 0;
+    partition(queues);
+    for (unsigned round = 0; round < kRounds; round++) {
+        std::set<uint32_t> all;
+        for (unsigned c = 0; c < kChannels; c++) {
+            sent[c] = send_off_all(c, queues);
+            for (uint32_t index : sent[c]) {
+                doubled += !all.insert(index).second;
+            }
+        }
+        lost += kSections - 1 - static_cast<unsigned>(all.size());
+        queues = 2 + round % 7;
+        partition(queues);
+        start.arrive_and_wait();
+        done.arrive_and_wait();
+    }
+    for (std::thread &reader : readers) {
+        reader.join();
+    }
+    EXPECT_EQ(lost, 0u);
+    EXPECT_EQ(doubled, 0u);
+    EXPECT_EQ(refused, 0u);
+    EXPECT_EQ(first.in_use() + second.in_use(), 0u);
 }
 
 /* --- Cache lines ----------------------------------------------------------

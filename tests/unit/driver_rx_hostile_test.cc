@@ -201,7 +201,7 @@ TEST_F(RxHostileTest, APacketLongerThanWhatIsWrittenIsNotRead)
             RxQueue queue(&other, &mailbox, &broken, kGeneration);
             queue.set_receive_buffer(uio.map(wire::kUioMapReceiveBuffer),
                                      kSuballoc);
-            queue.set_send_sections(&sections);
+            queue.set_send_sections(&sections, &control_section);
             Bytes spoilt = one;
             put16(spoilt, 4, static_cast<uint16_t>(get16(spoilt, 4) + more));
             in.write(spoilt);

@@ -299,7 +299,7 @@ TEST_F(RxQueueTest, IdsThatAreNotOutstandingAreRefused)
                                  1,
                                  UINT64_MAX,
                                  data_id(2),
-                                 data_id(sections.count()),
+                                 data_id(sections.first() + sections.count()),
                                  data_id(UINT32_MAX),
                                  data_id(1, kGeneration - 1),
                                  data_id(1, kGeneration + 1),
@@ -320,15 +320,15 @@ TEST_F(RxQueueTest, IdsThatAreNotOutstandingAreRefused)
 
 TEST_F(RxQueueTest, TheControlSectionComesBackUnderItsOwnKindOnly)
 {
-    ASSERT_TRUE(sections.take_control());
+    ASSERT_TRUE(control_section.take());
     complete(data_id(0));
     poll();
-    EXPECT_FALSE(sections.control_is_free());
+    EXPECT_FALSE(control_section.is_free());
     EXPECT_EQ(malformed(Malformed::kTransactionId), 1u);
     unsigned wakes = uio.wakes();
     complete(control_id());
     poll();
-    EXPECT_TRUE(sections.control_is_free());
+    EXPECT_TRUE(control_section.is_free());
     EXPECT_EQ(uio.wakes(), wakes + 1);
 }
 
