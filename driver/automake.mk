@@ -38,6 +38,7 @@ driver_libnetvsc_la_SOURCES = \
 	driver/frame.h \
 	driver/negotiation.h \
 	driver/nvsp.cc \
+	driver/nvsp_packets.h \
 	driver/retry_pause.h \
 	driver/ring.cc \
 	driver/ring.h \

@@ -9,19 +9,15 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <cstring>
 #include <mutex>
 #include <optional>
 #include <span>
-#include <type_traits>
 #include <utility>
 
 #include "driver/cache_line.h"
 #include "driver/counter.h"
-#include "driver/kernel/sysfs.h"
 #include "driver/kernel/uio.h"
 #include "driver/ring.h"
-#include "wire/nvsp.h"
 
 namespace netvsc {
 
@@ -41,74 +37,13 @@ private:
     bool monitor_;
 };
 
-/* An NVSP message as a ring packet: descriptor and 40 bytes, 7 words. */
-using NvspPacket = std::array<uint64_t, 7>;
-
-/* A receive completion: descriptor and the 8 bytes that hosts read. */
+/* Answers a packet of the host: descriptor and the 8 bytes of payload that
+ * hosts read. */
+struct Completion {
+    uint64_t trans_id;
+    uint64_t payload;
+};
 using CompletionPacket = std::array<uint64_t, 3>;
-
-/* The first word of the descriptor of a packet of `words` words (A.4). */
-constexpr uint64_t
-descriptor_word(uint16_t type, uint32_t words, uint16_t flags) noexcept
-{
-    constexpr uint64_t kOffset =
-        sizeof(wire::PacketDescriptor) / wire::kRingUnit;
-    return type | kOffset << 16 | uint64_t{words} << 32 |
-           uint64_t{flags} << 48;
-}
-
-/* The packet's words, out of the same word. */
-constexpr uint32_t
-descriptor_words(uint64_t first) noexcept
-{
-    return static_cast<uint16_t>(first >> 32);
-}
-
-/* Two values of an NVSP message, the first one in front. */
-constexpr uint64_t
-message_word(uint32_t first, uint32_t second) noexcept
-{
-    return first | uint64_t{second} << 32;
-}
-
-/* Makes a packet of `message`; `trans_id` 0 and no flag: no completion. */
-template <typename Message>
-NvspPacket
-make_nvsp_packet(const Message &message, uint64_t trans_id, bool completion)
-{
-    NvspPacket packet = {
-        descriptor_word(wire::kPacketInband, std::tuple_size_v<NvspPacket>,
-                        completion ? wire::kCompletionRequested : 0),
-        trans_id};
-    static_assert(sizeof message <= wire::nvsp::kMessageSize);
-    std::memcpy(&packet[2], &message, sizeof message);
-    return packet;
-}
-
-/* The packet for the `bytes` of frames in a send section (D.6).  As
- * make_nvsp_packet(), but out of registers. */
-constexpr NvspPacket
-make_section_packet(uint32_t section, uint32_t bytes,
-                    uint64_t trans_id) noexcept
-{
-    return {descriptor_word(wire::kPacketInband, std::tuple_size_v<NvspPacket>,
-                            wire::kCompletionRequested),
-            trans_id,
-            message_word(wire::nvsp::kSendRndisPacket,
-                         wire::nvsp::kChannelTypeData),
-            message_word(section, bytes)};
-}
-
-/* Answers the transfer-pages packet `trans_id`: its sub-allocations are the
- * host's again. */
-constexpr CompletionPacket
-make_receive_completion(uint64_t trans_id, uint32_t status) noexcept
-{
-    return {descriptor_word(wire::kPacketCompletion,
-                            std::tuple_size_v<CompletionPacket>, 0),
-            trans_id,
-            message_word(wire::nvsp::kSendRndisPacketComplete, status)};
-}
 
 /* Ring packets that one poll takes at the most, so that a host which refills
  * as fast as we drain cannot keep a PMD thread (peers.md 4b). */
@@ -128,28 +63,61 @@ public:
     /* `rings`: both rings of the channel, each half of it. */
     Channel(std::span<uint8_t> rings, HostSignal signal);
 
-    /* Sends up to `n` packets in order as far as they fit beside `keep_free`
-     * bytes, with one publication and at most one signal.  `make(i)` gives
-     * the words of packet i, which goes out for certain then, and not before
-     * make() has returned.  Returns how many.
-     *
-     * Receive completions are the consumer's, and so is a signal that it
-     * still owes: it is the same signal. */
-    template <typename Make>
-    [[nodiscard]] unsigned
-    send(unsigned n, uint32_t keep_free, Make make) noexcept
+    /* Packets of any sizes that go out in this order, with one publication
+     * and at most one signal, when the batch ends.  Holds the ring's lock
+     * until then.  The room for receive completions stays free. */
+    class SendBatch {
+    public:
+        explicit SendBatch(Channel *channel) noexcept
+            : channel_(channel), lock_(channel->out_lock_),
+              ring_(channel->out_.begin(kCompletionReserve))
+        {
+        }
+        ~SendBatch()
+        {
+            ring_.end();
+            if (channel_->out_.publish()) {
+                channel_->signal_host();
+            }
+        }
+        SendBatch(const SendBatch &) = delete;
+        SendBatch &operator=(const SendBatch &) = delete;
+
+        /* False if the packet does not fit; else it goes out for certain, and
+         * not before the batch ends. */
+        template <size_t Words>
+        [[nodiscard]] bool
+        put(const std::array<uint64_t, Words> &packet) noexcept
+        {
+            return ring_.put(packet);
+        }
+
+    private:
+        Channel *const channel_;
+        std::lock_guard<std::mutex> lock_;
+        RingWriter::Batch ring_;
+    };
+
+    /* The consumer: gives the host what it waits for, completions in order
+     * and a signal that is still owed; it is the same signal.  Returns how
+     * many went out: all, if completion_room() was asked. */
+    [[nodiscard]] size_t
+    send_completions(std::span<const Completion> completions) noexcept
     {
-        constexpr uint32_t kBytes = sizeof(make(0)) + wire::kTrailerSize;
         std::lock_guard lock(out_lock_);
-        n = out_.fitting(n, kBytes, keep_free);
-        for (unsigned i = 0; i < n; i++) {
-            out_.put(make(i));
+        RingWriter::Batch ring = out_.begin(0);
+        size_t n = 0;
+        for (const Completion &one : completions) {
+            if (!ring.put(CompletionPacket{
+                    descriptor_word(wire::kPacketCompletion,
+                                    std::tuple_size_v<CompletionPacket>, 0),
+                    one.trans_id, one.payload})) [[unlikely]] {
+                break;
+            }
+            n++;
         }
-        bool wanted = out_.publish();
-        if constexpr (std::is_same_v<decltype(make(0)), CompletionPacket>) {
-            wanted |= std::exchange(signal_owed_, false);
-        }
-        if (wanted) {
+        ring.end();
+        if (out_.publish() | std::exchange(signal_owed_, false)) {
             signal_host();
         }
         return n;

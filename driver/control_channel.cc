@@ -43,10 +43,8 @@ ControlChannel::ControlChannel(Uio *uio, Channel *channel, RxQueue *rxq,
 Status
 ControlChannel::send_packet(const NvspPacket &packet, const std::string &what)
 {
-    return wait_answer(what, [&] {
-        return channel_->send(1, kCompletionReserve,
-                              [&](unsigned) { return packet; }) == 1;
-    });
+    return wait_answer(
+        what, [&] { return Channel::SendBatch(channel_).put(packet); });
 }
 
 Result<ControlChannel::NvspReply>

@@ -16,6 +16,7 @@
 #include "driver/channel.h"
 #include "driver/control_mailbox.h"
 #include "driver/error.h"
+#include "driver/nvsp_packets.h"
 #include "driver/rx_queue.h"
 #include "driver/send_sections.h"
 #include "driver/session_fault.h"
@@ -167,8 +168,8 @@ private:
     std::chrono::milliseconds overdue_after_ = kReplyOverdue;
     Overdue overdue_;
     SendSections *sections_ = nullptr;
-
     ControlSection *control_section_ = nullptr;
+
     uint32_t next_nvsp_ = 1;
     uint32_t next_rndis_ = 1;
     uint64_t polls_seen_ = 0;

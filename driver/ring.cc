@@ -104,7 +104,7 @@ RingWriter::put(std::span<const uint64_t> packet) noexcept
             write_ = 0;
         }
     };
-    const uint64_t last = trailer();
+    const uint64_t last = trailer(write_);
     for (uint64_t word : packet) {
         put_word(word);
     }

@@ -46,6 +46,23 @@ load_word(uint64_t *word) noexcept
     return std::atomic_ref(*word).load(std::memory_order_relaxed);
 }
 
+/* The first word of the descriptor of a packet of `words` words (A.4). */
+[[nodiscard]] constexpr uint64_t
+descriptor_word(uint16_t type, uint32_t words, uint16_t flags) noexcept
+{
+    constexpr uint64_t kOffset =
+        sizeof(wire::PacketDescriptor) / wire::kRingUnit;
+    return type | kOffset << 16 | uint64_t{words} << 32 |
+           uint64_t{flags} << 48;
+}
+
+/* The packet's words, out of the same word. */
+[[nodiscard]] constexpr uint32_t
+descriptor_words(uint64_t first) noexcept
+{
+    return static_cast<uint16_t>(first >> 32);
+}
+
 /* The words of a control page, as atomics. */
 class RingControlPage {
 public:
@@ -333,19 +350,17 @@ public:
      * says that we never wait for room. */
     explicit RingWriter(std::span<uint8_t> ring) noexcept;
 
-    /* How many of `n` packets of `bytes` each (trailers included) fit and
-     * still leave more than `keep_free`.  None when the host's index is
-     * impossible. */
-    [[nodiscard]] unsigned
-    fitting(unsigned n, uint32_t bytes, uint32_t keep_free) noexcept
+    /* Whether a packet of `bytes` (trailer included) fits and still leaves
+     * more than `keep_free`.  Never when the host's index is impossible. */
+    [[nodiscard]] bool
+    fits(uint32_t bytes, uint32_t keep_free) noexcept
     {
-        if (free_ <= n * bytes + keep_free) {
-            refresh();
-        }
         /* Strictly less than free: a full ring would look empty (A.3). */
-        return free_ <= keep_free
-                   ? 0
-                   : std::min(n, (free_ - keep_free - 1) / bytes);
+        if (free_ > bytes + keep_free) {
+            return true;
+        }
+        refresh();
+        return free_ > bytes + keep_free;
     }
 
     /* Bytes free now, 0 when the host's index is impossible. */
@@ -368,13 +383,87 @@ public:
     }
 
     /* Writes one packet (whole words, descriptor first) and its trailer.
-     * The caller has asked fitting(). */
+     * The caller has asked fits(). */
     void put(std::span<const uint64_t> packet) noexcept;
-    template <size_t Words>
-    void
-    put(const std::array<uint64_t, Words> &packet) noexcept
+
+    /* Packets of any sizes, one after the other, with the indexes in
+     * registers: nothing else may be done with the writer from begin() to
+     * end(), which leaves the packets to be published. */
+    class Batch {
+    public:
+        /* Writes a packet; false, and nothing is written, if it does not
+         * fit beside what is kept free. */
+        template <size_t Words>
+        [[nodiscard]] bool
+        put(const std::array<uint64_t, Words> &packet) noexcept
+        {
+            return std::apply(
+                [this](auto... word) { return this->put_words(word...); },
+                packet);
+        }
+        void
+        end() noexcept
+        {
+            writer_->free_ -= write_ - writer_->write_;
+            writer_->write_ = write_;
+        }
+
+    private:
+        friend class RingWriter;
+        Batch(RingWriter *writer, uint32_t keep_free)
+            : writer_(writer), data_(writer->data_), keep_free_(keep_free)
+        {
+            look();
+        }
+        void
+        look() noexcept
+        {
+            write_ = writer_->write_;
+            const uint32_t free = writer_->free_;
+            room_ = std::min(writer_->size_ - write_,
+                             free > keep_free_ ? free - keep_free_ : 0);
+        }
+        /* By value, so that the words stay in registers. */
+        template <typename... Word>
+        bool
+        put_words(Word... word) noexcept
+        {
+            constexpr auto kBytes = static_cast<uint32_t>(
+                sizeof...(word) * wire::kRingUnit + wire::kTrailerSize);
+            if (room_ <= kBytes) [[unlikely]] {
+                /* The ring is full as far as we know, or goes on at its
+                 * start. */
+                const uint64_t packet[] = {word...};
+                end();
+                bool fits = writer_->fits(kBytes, keep_free_);
+                if (fits) {
+                    writer_->put(packet);
+                }
+                look();
+                return fits;
+            }
+            uint8_t *to = data_ + write_;
+            auto put_word = [&](uint64_t one) {
+                std::memcpy(to, &one, sizeof one);
+                to += sizeof one;
+            };
+            (put_word(word), ...);
+            put_word(trailer(write_));
+            room_ -= kBytes;
+            write_ += kBytes;
+            return true;
+        }
+
+        RingWriter *const writer_;
+        uint8_t *const data_;
+        const uint32_t keep_free_;
+        uint32_t write_;
+        uint32_t room_; /* Bytes that are free in one piece, from there. */
+    };
+    [[nodiscard]] Batch
+    begin(uint32_t keep_free) noexcept
     {
-        std::apply([this](auto... word) { this->put_words(word...); }, packet);
+        return Batch(this, keep_free);
     }
 
     /* Shows the host everything written since the last publish(), with one
@@ -397,33 +486,11 @@ public:
 
 private:
     void refresh() noexcept;
-    /* As put(), but out of registers. */
-    template <typename... Word>
-    void
-    put_words(Word... word) noexcept
+    /* Of a packet that begins at `write` (A.6). */
+    static uint64_t
+    trailer(uint32_t write) noexcept
     {
-        constexpr uint32_t kBytes =
-            sizeof...(word) * wire::kRingUnit + wire::kTrailerSize;
-        if (size_ - write_ <= kBytes) [[unlikely]] {
-            const uint64_t packet[] = {word...};
-            put(std::span<const uint64_t>(packet));
-            return;
-        }
-        uint8_t *to = data_ + write_;
-        auto put_word = [&](uint64_t one) {
-            std::memcpy(to, &one, sizeof one);
-            to += sizeof one;
-        };
-        (put_word(word), ...);
-        put_word(trailer());
-        free_ -= kBytes;
-        write_ += kBytes;
-    }
-    /* Of a packet that begins here (A.6). */
-    uint64_t
-    trailer() const noexcept
-    {
-        return uint64_t{write_} << wire::kTrailerOffsetShift;
+        return uint64_t{write} << wire::kTrailerOffsetShift;
     }
 
     RingControlPage control_;

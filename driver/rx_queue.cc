@@ -247,6 +247,7 @@ RxQueue::take_sent(unsigned most) noexcept
     constexpr uint32_t kWords = std::tuple_size_v<CompletionPacket>;
     const uint64_t ids =
         TransactionId{generation_, TransactionId::Kind::kData, 0}.encode();
+    SendSections &sections = *sections_;
     RingReader::Run run = channel_->in().run();
     unsigned n = 0;
     for (; n < most && run.words() > kWords; n++) {
@@ -257,7 +258,7 @@ RxQueue::take_sent(unsigned most) noexcept
             run[kTransferWord] !=
                 message_word(wire::nvsp::kSendRndisPacketComplete,
                              wire::nvsp::kStatusSuccess) ||
-            !sections_->complete(run[kIdWord] - ids)) {
+            !sections.complete(run[kIdWord] - ids)) {
             break;
         }
         run.skip(words);
@@ -602,18 +603,15 @@ RxQueue::take_inband(const RingPacket &packet) noexcept
 void
 RxQueue::send_completions() noexcept
 {
-    if (n_finished_ == 0) {
+    if (n_owed_ == 0) {
         return;
     }
-    unsigned sent = channel_->send(n_finished_, 0, [&](unsigned i) {
-        return make_receive_completion(finished_[i].trans_id,
-                                       finished_[i].status);
-    });
-    if (sent != n_finished_) {
+    auto owed = std::span(owed_).first(n_owed_);
+    if (channel_->send_completions(owed) != owed.size()) {
         /* take() made sure of the room: the host moved its index back. */
         fault_->raise("wrote an impossible index to the send ring");
     }
-    n_finished_ = 0;
+    n_owed_ = 0;
 }
 
 void

@@ -14,6 +14,7 @@
 #include "driver/control_mailbox.h"
 #include "driver/ethernet.h"
 #include "driver/frame.h"
+#include "driver/nvsp_packets.h"
 #include "driver/rndis_shape.h"
 #include "driver/send_sections.h"
 #include "driver/session_fault.h"
@@ -97,12 +98,6 @@ private:
 
     class Buffer;
 
-    /* A transfer that is to be completed. */
-    struct Finished {
-        uint64_t trans_id;
-        uint32_t status;
-    };
-
     /* What is counted of a poll's frames. */
     struct Tally : FrameTally {
         void
@@ -142,9 +137,7 @@ private:
     void
     finish(uint64_t trans_id, bool failed) noexcept
     {
-        finished_[n_finished_++] = {trans_id,
-                                    failed ? wire::nvsp::kStatusFailure
-                                           : wire::nvsp::kStatusSuccess};
+        owed_[n_owed_++] = {trans_id, receive_completion(failed)};
     }
     void take_completion(const RingPacket &packet) noexcept;
     void take_inband(const RingPacket &packet) noexcept;
@@ -155,7 +148,6 @@ private:
         malformed_[static_cast<unsigned>(cause)].add();
     }
 
-    ControlSection *control_section_ = nullptr;
     Channel *channel_;
     ControlMailbox *mailbox_;
     SessionFault *fault_;
@@ -163,12 +155,14 @@ private:
     std::span<uint8_t> buffer_;
     uint32_t suballoc_size_ = 0;
     SendSections *sections_ = nullptr;
+    ControlSection *control_section_ = nullptr;
 
     Transfer transfer_;
     RndisShape shape_;
     bool polled_ = false; /* The user holds the ring: poll() to release(). */
-    unsigned n_finished_ = 0;
-    std::array<Finished, kMaxPacketsPerPoll> finished_;
+    /* Completions of transfers that ended. */
+    unsigned n_owed_ = 0;
+    std::array<Completion, kMaxPacketsPerPoll> owed_;
     std::array<netvsc_fragment, kMaxBurst> fragments_;
 
     FrameCounters frames_;

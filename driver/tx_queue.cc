@@ -263,15 +263,21 @@ TxQueue::publish(std::span<const Filled> filled) noexcept
         return 0;
     }
     const uint16_t generation = generation_;
-    unsigned sent = channel_->send(
-        static_cast<unsigned>(filled.size()), kCompletionReserve,
-        [&](unsigned i) {
-            const uint32_t index = filled[i].index, bytes = filled[i].bytes;
-            /* Its completion can come as soon as it is published. */
-            sections_->give(index);
+    SendSections &sections = *sections_;
+    unsigned sent = 0;
+    {
+        Channel::SendBatch batch(channel_);
+        for (const Filled &one : filled) {
+            const uint32_t index = one.index, bytes = one.bytes;
             TransactionId id = {generation, TransactionId::Kind::kData, index};
-            return make_section_packet(index, bytes, id.encode());
-        });
+            if (!batch.put(make_section_packet(index, bytes, id.encode()))) {
+                break;
+            }
+            /* Its completion can come as soon as the batch ends. */
+            sections.give(index);
+            sent++;
+        }
+    }
     ring_packets_.add(sent);
     for (size_t i = filled.size(); i-- > sent;) {
         share_->put_back(filled[i].index);

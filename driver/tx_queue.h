@@ -12,6 +12,7 @@
 #include "driver/channel.h"
 #include "driver/ethernet.h"
 #include "driver/frame.h"
+#include "driver/nvsp_packets.h"
 #include "driver/rndis_packet.h"
 #include "driver/rx_queue.h"
 #include "driver/send_sections.h"

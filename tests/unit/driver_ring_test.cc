@@ -84,7 +84,7 @@ TEST(RingWriterTest, PacketsWrapAtEveryPlaceAndKeepTheirBytesAndTrailer)
             Memory memory(kSmall);
             memory.far.start_at(start);
             RingWriter writer(memory.span());
-            ASSERT_TRUE(writer.fitting(1, words * 8 + 8, 0));
+            ASSERT_TRUE(writer.fits(words * 8 + 8, 0));
             put_packet(&writer, packet_words(words, start));
             (void) writer.publish();
 
@@ -109,15 +109,17 @@ put_array_everywhere()
         Memory memory(kSmall);
         memory.far.start_at(start);
         RingWriter writer(memory.span());
-        ASSERT_EQ(writer.fitting(2, sizeof packet + 8, 0), 2u);
-        writer.put(packet);
-        writer.put(packet);
+        auto batch = writer.begin(0);
+        ASSERT_TRUE(batch.put(packet));
+        ASSERT_TRUE(batch.put(packet));
+        batch.end();
         (void) writer.publish();
         ASSERT_EQ(memory.far.get(kWriteIndex),
                   (start + 2 * (sizeof packet + 8)) % kSmall);
         ASSERT_EQ(memory.far.read(), packet_bytes(Words, 5)) << start;
         ASSERT_EQ(memory.far.read(), packet_bytes(Words, 5)) << start;
-        ASSERT_EQ(writer.fitting(100, 8, 0), kSmall / 8 - 1);
+        ASSERT_TRUE(writer.fits(kSmall - 8, 0));
+        ASSERT_FALSE(writer.fits(kSmall, 0));
     }
 }
 
@@ -131,15 +133,54 @@ TEST(RingWriterTest, AsManyPacketsAreGrantedAsFit)
 {
     Memory memory(kSmall);
     RingWriter writer(memory.span());
+    auto granted = [&](uint32_t keep_free) {
+        auto batch = writer.begin(keep_free);
+        unsigned n = 0;
+        while (batch.put(std::array<uint64_t, 3>{descriptor_word(11, 3, 0)})) {
+            n++;
+        }
+        batch.end();
+        (void) writer.publish();
+        EXPECT_EQ(memory.far.read_all().size(), n);
+        return n;
+    };
     /* 256 bytes, of which one word must stay free. */
-    EXPECT_EQ(writer.fitting(10, 32, 0), 7u);
-    EXPECT_EQ(writer.fitting(7, 32, 31), 7u);
-    EXPECT_EQ(writer.fitting(7, 32, 32), 6u);
-    EXPECT_EQ(writer.fitting(3, 32, 128), 3u);
-    EXPECT_EQ(writer.fitting(4, 32, 128), 3u);
-    EXPECT_EQ(writer.fitting(1, 32, 224), 0u);
-    EXPECT_EQ(writer.fitting(1, 32, 300), 0u);
-    EXPECT_EQ(writer.fitting(0, 32, 0), 0u);
+    EXPECT_EQ(granted(0), 7u);
+    EXPECT_EQ(granted(31), 7u);
+    EXPECT_EQ(granted(32), 6u);
+    EXPECT_EQ(granted(128), 3u);
+    EXPECT_EQ(granted(224), 0u);
+    EXPECT_EQ(granted(300), 0u);
+}
+
+TEST(RingWriterTest, PacketsOfDifferentSizesKeepTheirOrderAtEveryPlace)
+{
+    for (uint32_t start = 0; start < kSmall; start += 8) {
+        Memory memory(kSmall);
+        memory.far.start_at(start);
+        RingWriter writer(memory.span());
+        auto batch = writer.begin(0);
+        auto put = [&]<size_t Words>(std::array<uint64_t, Words> packet,
+                                     uint64_t id) {
+            auto words = packet_words(Words, id);
+            std::copy(words.begin(), words.end(), packet.begin());
+            return batch.put(packet);
+        };
+        /* 32, 64, 104 and 32 bytes with their trailers. */
+        EXPECT_TRUE(put(std::array<uint64_t, 3>{}, 1));
+        EXPECT_TRUE(put(std::array<uint64_t, 7>{}, 2));
+        EXPECT_TRUE(put(std::array<uint64_t, 12>{}, 3));
+        EXPECT_TRUE(put(std::array<uint64_t, 3>{}, 4));
+        EXPECT_FALSE(put(std::array<uint64_t, 3>{}, 5));
+        batch.end();
+        /* Nothing is seen before the publication, all of it after. */
+        EXPECT_EQ(memory.far.used(), 0u);
+        EXPECT_TRUE(writer.publish());
+        EXPECT_EQ(memory.far.read(), packet_bytes(3, 1)) << start;
+        EXPECT_EQ(memory.far.read(), packet_bytes(7, 2)) << start;
+        EXPECT_EQ(memory.far.read(), packet_bytes(12, 3)) << start;
+        EXPECT_EQ(memory.far.read(), packet_bytes(3, 4)) << start;
+    }
 }
 
 /* --- Runs ---------------------------------------------------------------- */
@@ -237,7 +278,7 @@ TEST(RingTest, ManyPacketsOfChangingLengthPassThroughASmallRing)
     while (received < 5000) {
         while (sent < 5000) {
             uint32_t words = 2 + sent * 7 % 13;
-            if (!writer.fitting(1, words * 8 + 8, 0)) {
+            if (!writer.fits(words * 8 + 8, 0)) {
                 break;
             }
             put_packet(&writer, packet_words(words, sent++));
@@ -277,7 +318,7 @@ TEST_P(RingArithmetic, FollowsTheTableOfTheReference)
     memory.far.set(kReadIndex, row.read);
     RingWriter writer(memory.span());
     EXPECT_EQ(writer.free_bytes(), row.free);
-    EXPECT_EQ(writer.fitting(1, 64 + 8, 0), row.fits);
+    EXPECT_EQ(writer.fits(64 + 8, 0), row.fits);
     EXPECT_EQ(bytes_between(row.read, row.write, 520192), row.to_read);
 }
 
@@ -298,11 +339,11 @@ TEST(RingWriterTest, NeverFillsTheRingCompletely)
         /* 256 bytes take seven packets of 32, the eighth would make the
          * ring look empty. */
         for (int i = 0; i < 7; i++) {
-            ASSERT_TRUE(writer.fitting(1, 32, 0));
+            ASSERT_TRUE(writer.fits(32, 0));
             put_packet(&writer, packet_words(3, 1));
         }
-        EXPECT_FALSE(writer.fitting(1, 32, 0));
-        EXPECT_TRUE(writer.fitting(1, 24, 0));
+        EXPECT_FALSE(writer.fits(32, 0));
+        EXPECT_TRUE(writer.fits(24, 0));
         (void) writer.publish();
         EXPECT_EQ(memory.far.used(), 224u);
     }
@@ -312,11 +353,11 @@ TEST(RingWriterTest, KeepsTheReserveFree)
 {
     Memory memory(kSmall);
     RingWriter writer(memory.span());
-    EXPECT_TRUE(writer.fitting(1, 32, 223));
-    EXPECT_FALSE(writer.fitting(1, 32, 224));
+    EXPECT_TRUE(writer.fits(32, 223));
+    EXPECT_FALSE(writer.fits(32, 224));
     put_packet(&writer, packet_words(3, 1));
-    EXPECT_TRUE(writer.fitting(1, 32, 191));
-    EXPECT_FALSE(writer.fitting(1, 32, 192));
+    EXPECT_TRUE(writer.fits(32, 191));
+    EXPECT_FALSE(writer.fits(32, 192));
 }
 
 TEST(RingWriterTest, SeesRoomThatTheHostMade)
@@ -324,13 +365,13 @@ TEST(RingWriterTest, SeesRoomThatTheHostMade)
     Memory memory(kSmall);
     RingWriter writer(memory.span());
     for (int i = 0; i < 7; i++) {
-        ASSERT_TRUE(writer.fitting(1, 32, 0));
+        ASSERT_TRUE(writer.fits(32, 0));
         put_packet(&writer, packet_words(3, 1));
     }
     (void) writer.publish();
-    ASSERT_FALSE(writer.fitting(1, 32, 0));
+    ASSERT_FALSE(writer.fits(32, 0));
     ASSERT_TRUE(memory.far.read());
-    EXPECT_TRUE(writer.fitting(1, 32, 0));
+    EXPECT_TRUE(writer.fits(32, 0));
     EXPECT_EQ(writer.free_bytes(), 64u);
 }
 
@@ -339,7 +380,7 @@ TEST(RingReaderTest, PacketsThatAreNotPublishedAreNotSeen)
     Memory memory(kSmall);
     RingWriter writer(memory.span());
     RingReader reader(memory.span());
-    ASSERT_TRUE(writer.fitting(1, 32, 0));
+    ASSERT_TRUE(writer.fits(32, 0));
     put_packet(&writer, packet_words(3, 1));
     RingPacket packet;
     EXPECT_EQ(reader.next(&packet), Next::kEmpty);
@@ -442,11 +483,11 @@ TEST_P(BadIndex, AsReadIndexBreaksTheWriterForGood)
     Memory memory(kSmall);
     RingWriter writer(memory.span());
     memory.far.set(kReadIndex, GetParam());
-    EXPECT_FALSE(writer.fitting(1, 24, 0));
+    EXPECT_FALSE(writer.fits(24, 0));
     EXPECT_TRUE(writer.broken());
     EXPECT_EQ(writer.free_bytes(), 0u);
     memory.far.set(kReadIndex, 0);
-    EXPECT_FALSE(writer.fitting(1, 24, 0));
+    EXPECT_FALSE(writer.fits(24, 0));
     EXPECT_TRUE(writer.broken());
 }
 
@@ -455,7 +496,7 @@ TEST_P(BadIndex, AsWriteIndexAtTheStartBreaksTheWriter)
     Memory memory(kSmall);
     memory.far.set(kWriteIndex, GetParam());
     RingWriter writer(memory.span());
-    EXPECT_FALSE(writer.fitting(1, 24, 0));
+    EXPECT_FALSE(writer.fits(24, 0));
     EXPECT_TRUE(writer.broken());
 }
 
@@ -525,7 +566,7 @@ protected:
     put(unsigned packets)
     {
         for (unsigned i = 0; i < packets; i++) {
-            ASSERT_TRUE(writer.fitting(1, 32, 0));
+            ASSERT_TRUE(writer.fits(32, 0));
             put_packet(&writer, packet_words(3, i));
         }
     }
@@ -600,7 +641,7 @@ TEST_F(RingSignal, IsJudgedWhereTheBatchBeganAlsoAcrossTheWrap)
     Memory wrapped(kSmall);
     wrapped.far.start_at(232);
     RingWriter there(wrapped.span());
-    ASSERT_TRUE(there.fitting(1, 96, 0));
+    ASSERT_TRUE(there.fits(96, 0));
     for (int i = 0; i < 3; i++) {
         put_packet(&there, packet_words(3, 1));
     }

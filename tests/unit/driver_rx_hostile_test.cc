@@ -421,10 +421,8 @@ TEST_F(RxHostileTest, AHostThatTakesTheRoomBackIsAFault)
     ASSERT_EQ(rxq.poll(frames), 2u);
     out.set(kReadIndex, 3);
     /* Another writer looks at the index. */
-    auto packet = make_nvsp_packet(wire::nvsp::RevokeBuffer{103, 1}, 0, false);
-    EXPECT_EQ(
-        channel.send(1, kCompletionReserve, [&](unsigned) { return packet; }),
-        0u);
+    EXPECT_FALSE(Channel::SendBatch(&channel).put(
+        make_nvsp_packet(wire::nvsp::RevokeBuffer{103, 1}, 0, false)));
     rxq.release();
     ASSERT_NE(fault.reason(), nullptr);
     EXPECT_NE(std::string(fault.reason()).find("send ring"),

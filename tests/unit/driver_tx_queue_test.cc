@@ -725,6 +725,30 @@ TEST_F(TxQueueTest, ABurstOfManyMessagesIsOneSignal)
     }
 }
 
+/* As when some frames of a burst are in sections and others in pages of their
+ * own: the host sees the packets in the order of the frames. */
+TEST_F(TxQueueTest, ABatchOfDifferentPacketsKeepsOrderAndReserve)
+{
+    fill_out(kCompletionReserve + 2 * kPacket + 32 + 8);
+    {
+        Channel::SendBatch batch(&channel);
+        EXPECT_TRUE(batch.put(make_section_packet(1, 100, 11)));
+        EXPECT_TRUE(batch.put(
+            std::array{descriptor_word(6, 3, 1), uint64_t{12}, uint64_t{0}}));
+        EXPECT_TRUE(batch.put(make_section_packet(2, 200, 13)));
+        EXPECT_FALSE(batch.put(
+            std::array{descriptor_word(6, 3, 1), uint64_t{14}, uint64_t{0}}));
+        EXPECT_EQ(out.get(kWriteIndex), 0u);
+    }
+    EXPECT_EQ(out.get(kWriteIndex), 2 * kPacket + 32);
+    out.set(kReadIndex, 0);
+    std::vector<uint64_t> ids;
+    for (const Bytes &packet : out.read_all()) {
+        ids.push_back(get64(packet, 8));
+    }
+    EXPECT_THAT(ids, ElementsAre(11u, 12u, 13u));
+}
+
 TEST_F(TxQueueTest, TheHostIsSignalledOnlyWhenItMaySleep)
 {
     TxQueue txq = make_queue();

@@ -57,7 +57,7 @@ protected:
 TEST_F(VectorTest, InitRequestLooksAsInTheReference)
 {
     RingWriter writer = writer_at(0);
-    ASSERT_TRUE(writer.fitting(1, 64, 0));
+    ASSERT_TRUE(writer.fits(64, 0));
     auto packet =
         make_nvsp_packet(wire::nvsp::Init{1, 0x60001, 0x60001}, 1, true);
     writer.put(packet);

@@ -164,7 +164,7 @@ TEST(LostWakeup, HostSleepsWhileTheDriverSends)
     run_both(
         [&](const std::atomic<bool> &stop) {
             for (uint64_t i = 0; i < rounds(); i++) {
-                if (!wait_taken(taken, i, stop) || !writer.fitting(1, 24, 0)) {
+                if (!wait_taken(taken, i, stop) || !writer.fits(24, 0)) {
                     return false;
                 }
                 writer.put(packet);
