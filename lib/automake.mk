@@ -29,6 +29,7 @@ LIB_OVS_SOURCES = \
 	lib/netdev-netvsc-packets.c \
 	lib/netdev-netvsc-packets.h \
 	lib/netdev-netvsc-pool.c \
+	lib/netdev-netvsc-pool-afxdp.c \
 	lib/netdev-netvsc-pool.h \
 	lib/ovs-compat.h
 EXTRA_DIST += \
@@ -58,10 +59,15 @@ OVS_UNIT_TESTS += tests/unit/packet-tests
 tests_unit_packet_tests_SOURCES = \
 	lib/netdev-netvsc-packets.c \
 	lib/netdev-netvsc-pool.c \
+	lib/netdev-netvsc-pool-afxdp.c \
 	tests/unit/packet_probe.c \
 	tests/unit/packet_test.cc
 tests_unit_packet_tests_CPPFLAGS = $(AM_CPPFLAGS) $(OVS_CPPFLAGS)
 tests_unit_packet_tests_CFLAGS = $(lib_ovs_vswitchd_CFLAGS)
 tests_unit_packet_tests_LDADD = \
 	$(OVS_BUILD)/lib/libopenvswitch.la -lgtest -lgtest_main
+
+# All that OVS's headers go into, compiled and not linked.
+glue-objects: $(lib_ovs_vswitchd_OBJECTS) $(tests_unit_packet_tests_OBJECTS)
 endif
+.PHONY: glue-objects

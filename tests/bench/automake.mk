@@ -80,6 +80,7 @@ tests_bench_cost_bench_SOURCES = \
 	lib/netdev-netvsc-packets.c \
 	lib/netdev-netvsc-packets.h \
 	lib/netdev-netvsc-pool.c \
+	lib/netdev-netvsc-pool-afxdp.c \
 	lib/netdev-netvsc-pool.h \
 	$(CONTENDER_SOURCES) \
 	$(COST_BENCH_SOURCES) \
@@ -100,6 +101,7 @@ tests_bench_poller_SOURCES = \
 	lib/netdev-netvsc-packets.c \
 	lib/netdev-netvsc-packets.h \
 	lib/netdev-netvsc-pool.c \
+	lib/netdev-netvsc-pool-afxdp.c \
 	lib/netdev-netvsc-pool.h \
 	$(CONTENDER_SOURCES) \
 	tests/bench/poller.cc \

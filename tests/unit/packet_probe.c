@@ -14,6 +14,29 @@ probe_pool_create(void)
     return netvsc_pool_create();
 }
 
+size_t
+probe_n_pool_kinds(void)
+{
+    size_t n = 0;
+
+    while (netvsc_pool_kinds[n]) {
+        n++;
+    }
+    return n;
+}
+
+const char *
+probe_pool_kind_name(size_t kind)
+{
+    return netvsc_pool_kinds[kind]->name;
+}
+
+struct netvsc_pool *
+probe_pool_create_kind(size_t kind)
+{
+    return netvsc_pool_kinds[kind]->create();
+}
+
 void
 probe_pool_retire(struct netvsc_pool *pool)
 {

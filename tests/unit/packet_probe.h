@@ -15,8 +15,11 @@ struct netvsc_pool;
 struct netvsc_port;
 struct netvsc_rx_queue;
 
-/* NULL where every packet comes from malloc(). */
 struct netvsc_pool *probe_pool_create(void);
+/* The kinds of pools, best first, by number. */
+size_t probe_n_pool_kinds(void);
+const char *probe_pool_kind_name(size_t kind);
+struct netvsc_pool *probe_pool_create_kind(size_t kind);
 void probe_pool_retire(struct netvsc_pool *);
 size_t probe_pool_sweep(void);
 struct dp_packet *probe_new_packet(struct netvsc_pool *, size_t size);

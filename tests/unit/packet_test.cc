@@ -89,7 +89,7 @@ protected:
     void
     SetUp() override
     {
-        if (!pool_) {
+        if (probe_n_pool_kinds() == 1) {
             GTEST_SKIP() << "OVS was built without AF_XDP";
         }
     }
@@ -224,6 +224,34 @@ TEST_F(PacketTest, APoolOutlivesItsPort)
     EXPECT_EQ(content(packet), numbers(60, 7));
     probe_delete(packet);
     EXPECT_EQ(probe_pool_sweep(), 0u);
+}
+
+/* Every kind that is compiled in, not only the one that is chosen here. */
+TEST(PoolKinds, EachReceivesIntoPacketsOfItsOwn)
+{
+    auto small = numbers(60, 3), big = numbers(9000, 5);
+    netvsc_fragment fragments[] = {{small.data(), 60}, {big.data(), 9000}};
+    incoming = {{&fragments[0], 1, 60, 0, 0, 0},
+                {&fragments[1], 1, 9000, 0, 0, 0}};
+    for (size_t kind = 0; kind < probe_n_pool_kinds(); kind++) {
+        SCOPED_TRACE(probe_pool_kind_name(kind));
+        netvsc_pool *pool = probe_pool_create_kind(kind);
+        for (int round = 0; round < 3; round++) {
+            dp_packet *packets[32];
+            ASSERT_EQ(probe_receive(nullptr, pool, packets), 2u);
+            EXPECT_EQ(content(packets[0]), small);
+            EXPECT_EQ(content(packets[1]), big);
+            EXPECT_GE(probe_headroom(packets[0]), kLeastHeadroom);
+            EXPECT_GE(probe_headroom(packets[1]), kLeastHeadroom);
+            probe_delete_all(packets, 2);
+        }
+        dp_packet *single = probe_new_packet(pool, 1518);
+        EXPECT_GE(probe_tailroom(single), 1518u);
+        probe_delete(single);
+        probe_pool_retire(pool);
+        EXPECT_EQ(probe_pool_sweep(), 0u);
+    }
+    EXPECT_STREQ(probe_pool_kind_name(probe_n_pool_kinds() - 1), "malloc");
 }
 
 /* --- Receive --- */
