@@ -16,6 +16,11 @@ AC_DEFUN([NETVSC_OVS], [
     [AS_HELP_STRING([--without-ovs],
        [only the driver library, the emulated host and their tests])])
 
+  AC_ARG_ENABLE([ovs-link],
+    [AS_HELP_STRING([--disable-ovs-link],
+       [the tree of Open vSwitch has headers only: `make glue-objects` compiles
+        what uses them, and nothing can be linked])])
+
   AS_IF([test "$with_ovs" = no],
     [AS_IF([test -n "$with_ovs_source$with_ovs_build"],
        [AC_MSG_ERROR([--without-ovs contradicts --with-ovs-source and
@@ -43,8 +48,11 @@ AC_DEFUN([_NETVSC_OVS_TREE], [
     AC_MSG_ERROR([$with_ovs_build is no directory])
   AS_IF([test ! -e "$OVS_SRC/lib/netdev-provider.h"],
     [AC_MSG_ERROR([$OVS_SRC is no Open vSwitch source tree])])
-  for netvsc_file in config.h lib/libopenvswitch.la ofproto/libofproto.la \
-                     vswitchd/bridge.o; do
+  netvsc_files=config.h
+  AS_IF([test "$enable_ovs_link" != no],
+    [AS_VAR_APPEND([netvsc_files],
+       [" lib/libopenvswitch.la ofproto/libofproto.la vswitchd/bridge.o"])])
+  for netvsc_file in $netvsc_files; do
     AS_IF([test ! -e "$OVS_BUILD/$netvsc_file"],
       [AC_MSG_ERROR([$OVS_BUILD is no finished Open vSwitch build:
                      $netvsc_file is missing])])

@@ -10,6 +10,7 @@ EXTRA_DIST += \
 	tests/run \
 	tests/run-selftest \
 	tests/tarball \
+	tests/versions \
 	tests/wire
 
 # The suite of tests/*.at, on the macros of the OVS tree at hand.  Its name
@@ -53,6 +54,12 @@ CHECK_GROUPS = check-quick check-unit check-wire check-autotests check-peer \
 .PHONY: $(CHECK_GROUPS)
 $(CHECK_GROUPS): check-programs
 	@$(RUN_TESTS) --group=$(@:check-%=%)
+
+# With every version of Open vSwitch that Debian has: about ten minutes for
+# each on two CPUs the first time.
+.PHONY: check-versions
+check-versions:
+	@$(srcdir)/tests/versions
 
 # Constants of wire/, drawn by SEED, are broken, and stock kernels or DPDK have
 # to notice: two minutes for the unbroken host, then about one for each on two

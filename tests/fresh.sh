@@ -1,26 +1,27 @@
 #!/usr/bin/env bash
 # `./quickstart demo` on a machine that has never seen this project: a minimal
-# Debian 12 in a directory of its own, with processes and mounts of its own.
-# See `tests/fresh.sh --help`.
+# Debian in a directory of its own, with processes and mounts of its own.  See
+# `tests/fresh.sh --help`.
 set -uo pipefail
 # Each background job becomes a process group of its own, as on a terminal.
 set -m
 
 usage () {
     cat <<END
-usage: tests/fresh.sh [--keep] [--uncommitted]
+usage: tests/fresh.sh [--keep] [--uncommitted] [SUITE...]
 
-Makes a minimal Debian 12 root (debootstrap, kept as a tarball in the cache),
-copies HEAD into it, and runs \`./quickstart demo\` there, as on a machine that
-knows nothing yet; it must exit with 0.  Then interrupts five more demos at
-five places.  Before and after each run, processes, network namespaces, links
-and mounts must be the same.
+For each SUITE of Debian (bookworm and trixie, if none is given): makes a
+minimal root (debootstrap, kept as a tarball in the cache), copies HEAD into
+it, and runs \`./quickstart demo\` there, as on a machine that knows nothing
+yet; it must exit with 0.  Then interrupts five more demos at five places.
+Before and after each run, processes, network namespaces, links and mounts
+must be the same.
 
   --keep         leave the root where it is, and say where
   --uncommitted  copy the work tree as it is instead of HEAD
 
 Needs root, and the network for apt, as this machine's apt is set up for it.
-Takes about six minutes.
+Takes about six minutes for each.
 END
 }
 
@@ -33,17 +34,8 @@ die () {
 
 # Where the source lies in the new root.
 readonly home=/root/ovs-netvsc
-readonly suite=bookworm
 
 # --- The root --------------------------------------------------------------
-
-# This machine's lines for Debian's own archives, in the form of sources.list.
-archives () {
-    local format='$(ORIGIN) $(REPO_URI) $(RELEASE) $(COMPONENT)'
-    apt-get indextargets --format "$format" 'Created-By: Packages' |
-        awk -v suite="$suite" '$1 == "Debian" && index($3, suite) == 1 {
-            print "deb", $2, $3, $4 }' | sort -u
-}
 
 make_root () {
     local cache=${NETVSC_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ovs-netvsc}
@@ -53,7 +45,8 @@ make_root () {
             die "debootstrap is missing: apt-get install debootstrap"
         mkdir -p "$cache" "$root.new" || return
         debootstrap --variant=minbase "$suite" "$root.new" \
-            "$(archives | awk -v suite="$suite" '$3 == suite { print $2 }')" \
+            "$(build-aux/debian-archive lines "$suite" |
+               awk -v suite="$suite" '$4 == suite { print $3; exit }')" \
             >"$root.log" 2>&1 || {
             tail -n 20 "$root.log"
             die "debootstrap failed"
@@ -66,7 +59,7 @@ make_root () {
 
     # The way to the archives is this machine's: their addresses, proxies and
     # what else it says about fetching.
-    archives >"$root/etc/apt/sources.list"
+    build-aux/debian-archive lines "$suite" >"$root/etc/apt/sources.list"
     apt-config dump Acquire | grep -v '^Acquire::IndexTargets' \
         >"$root/etc/apt/apt.conf.d/50machine"
     cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
@@ -202,17 +195,30 @@ fi
 
 keep=false
 uncommitted=false
-for option; do
-    case $option in
-        --keep) keep=: ;;
-        --uncommitted) uncommitted=: ;;
+suites=()
+options=()
+for argument; do
+    case $argument in
+        --keep) keep=: options+=("$argument") ;;
+        --uncommitted) uncommitted=: options+=("$argument") ;;
         -h | --help) usage; exit 0 ;;
-        *) usage >&2; exit 2 ;;
+        -*) usage >&2; exit 2 ;;
+        *) suites+=("$argument") ;;
     esac
 done
+((${#suites[@]})) || suites=(bookworm trixie)
 self=$(realpath "$0")
 cd "$(dirname "$self")/.." || exit
 test "$(id -u)" = 0 || die "needs root: sudo tests/fresh.sh"
+
+if ((${#suites[@]} > 1)); then
+    for suite in "${suites[@]}"; do
+        "$self" "${options[@]}" "$suite" || exit
+        say ''
+    done
+    exit
+fi
+readonly suite=${suites[0]}
 
 root=$(mktemp -d "${TMPDIR:-/var/tmp}/netvsc-fresh.XXXXXX") || exit
 clean_up () {
@@ -233,7 +239,7 @@ trap clean_up EXIT
 trap interrupted INT TERM HUP
 
 begin=$SECONDS
-say "a minimal Debian 12 in $root"
+say "a minimal Debian, $suite, in $root"
 make_root
 say "  $((SECONDS - begin)) s"
 say ''

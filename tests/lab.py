@@ -139,7 +139,9 @@ class Switch:
         core = min(os.sched_getaffinity(0))
         self.vsctl("--no-wait", "init", "--", "set", "Open_vSwitch", ".",
                    f"other_config:pmd-cpu-mask={1 << core:#x}",
-                   "other_config:pmd-maxsleep=100")
+                   # OVS 3.1 knows only the former, 3.2 and later the latter.
+                   "other_config:pmd-maxsleep=100",
+                   "other_config:pmd-sleep-max=100")
         # Its control socket is named after the program's file.
         program = self.run_directory / "ovs-vswitchd"
         program.symlink_to(self.build / "lib/ovs-vswitchd")

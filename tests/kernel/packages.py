@@ -9,13 +9,14 @@ directory there is the way to get a newer one.
 import fcntl
 import os
 import pathlib
+import platform
 import re
 import shutil
 import subprocess
 import tempfile
 
-# Kernel 6.12 comes to Debian 12 by its backports, which this machine's apt
-# need not know of.
+# Whichever release of Debian this machine has, the kernels are those of
+# Debian 12 and of its backports.
 SUITE = "bookworm"
 BACKPORTS = SUITE + "-backports"
 
@@ -28,11 +29,15 @@ KERNELS = {
     "6.12-generic": ("linux-image-amd64", BACKPORTS),
 }
 
-# The emulator of L1 comes from there, too.  That of Debian 12, QEMU 7.2, loses
+# The emulator of L1 is that of this machine's release, whose libraries it
+# uses, but Debian 12's from the backports.  QEMU 7.2 of Debian 12 itself loses
 # machines that run KVM: under a guest's load each lives for about a minute, and
 # the flags after CMPXCHG16B are wrong.
 QEMU = "qemu-system-x86"
-BACKPORTED = (QEMU,)
+
+# Knows where this machine's apt gets Debian's suites from.
+DEBIAN_ARCHIVE = (pathlib.Path(__file__).parents[2]
+                  / "build-aux/debian-archive")
 
 # Commands that talk to an archive.
 NETWORK_SECONDS = 300
@@ -71,10 +76,12 @@ class Archive:
 
     def __init__(self, directory):
         self.directory = directory
-        sources = sorted({
-            f"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]"
-            f" {line}\n" for line in self.lines()})
-        (directory / "sources.list").write_text("".join(sources))
+        own = platform.freedesktop_os_release()["VERSION_CODENAME"]
+        self.qemu_suite = BACKPORTS if own == SUITE else own
+        sources = "".join(
+            run(DEBIAN_ARCHIVE, "lines", suite)
+            for suite in dict.fromkeys((SUITE, BACKPORTS, own)))
+        (directory / "sources.list").write_text(sources)
         for name in ("state/lists/partial", "cache/archives/partial"):
             (directory / name).mkdir(parents=True)
         (directory / "state/status").touch()
@@ -87,19 +94,6 @@ class Archive:
             "-o", "APT::Sandbox::User=root",
             "-o", "Acquire::Languages=none"]
         run("apt-get", *self.options, "update")
-
-    @staticmethod
-    def lines():
-        """This machine's own lines for the suite, and the backports from
-        where the suite itself comes from."""
-        for line in run("apt-get", "indextargets", "--format",
-                        "$(ORIGIN) $(REPO_URI) $(RELEASE) $(COMPONENT)",
-                        "Created-By: Packages").splitlines():
-            origin, address, suite, component = line.split()[:4]
-            if origin == "Debian" and suite.startswith(SUITE):
-                yield f"{address} {suite} {component}"
-                if suite == SUITE:
-                    yield f"{address} {BACKPORTS} {component}"
 
     def newest(self, package, suite):
         """NAME=VERSION of the kernel that a package stands for, in a suite and
@@ -151,7 +145,8 @@ def provide(kernels, packages):
             archive = Archive(pathlib.Path(scratch))
             for name in absent:
                 package = (archive.newest(*KERNELS[name]) if name in kernels
-                           else f"{name}/{BACKPORTS}" if name in BACKPORTED
+                           else f"{name}/{archive.qemu_suite}"
+                           if name == QEMU
                            else name)
                 archive.unpack(package, top / name)
                 news.append(f"{name}: {package}")
