@@ -133,6 +133,29 @@ TEST_F(Sessions, TheAdaptersLimitIsKnownFromTheBeginning)
     EXPECT_EQ(left.device().status().max_mtu, 1500u);
 }
 
+/* Each time OVS's main thread wakes and writes to its database. */
+TEST_F(Sessions, ALinkThatFlapsIsToldNowAndThen)
+{
+    Port left(kLeft, "left");
+    ASSERT_TRUE(left.wait_carrier(true));
+    auto begin = Clock::now();
+    unsigned before = left.told();
+    for (unsigned i = 0; i < 200; i++) {
+        machine_->set_link(kLeft, i % 2 != 0);
+    }
+    machine_->set_link(kLeft, false);
+    ASSERT_TRUE(left.wait([&] { return !left.device().status().link_up; }));
+    /* The last news are told as well, a moment later. */
+    unsigned seen = left.told();
+    machine_->set_link(kLeft, true);
+    ASSERT_TRUE(left.wait([&] { return left.told() > seen; }));
+    ASSERT_TRUE(left.wait([&] { return left.device().status().link_up; }));
+    unsigned told = left.told() - before;
+    auto intervals = (Clock::now() - begin) / std::chrono::milliseconds(100);
+    EXPECT_LE(told, intervals + 3) << "200 changes";
+    EXPECT_GE(told, 2u);
+}
+
 TEST_F(Sessions, ADeviceIsOpenedOnce)
 {
     Port left(kLeft, "left"), right(kRight, "right");

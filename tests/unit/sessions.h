@@ -157,9 +157,17 @@ public:
         return wait([&] { return received_.size() >= n; });
     }
 
+    /* How often it was told that something is new. */
+    unsigned
+    told() const
+    {
+        return told_;
+    }
+
     void
     status_changed() noexcept override
     {
+        told_++;
         changed_.notify_all();
     }
     void
@@ -216,6 +224,7 @@ private:
     std::shared_ptr<Device> device_;
     std::thread poller_;
     std::atomic<bool> stop_{false}, adopt_{false}, adopted_{false};
+    std::atomic<unsigned> told_{0};
     std::mutex session_lock_; /* Senders against reconfiguration. */
     std::shared_ptr<Session> session_;
     std::mutex lock_;
