@@ -38,6 +38,7 @@ host_libnetvschost_la_SOURCES = \
 	host/netvsp/monitor.h \
 	host/netvsp/netvsp.cc \
 	host/netvsp/netvsp.h \
+	host/netvsp/netvsp_channels.cc \
 	host/netvsp/netvsp_setup.cc \
 	host/netvsp/oids.cc \
 	host/netvsp/oids.h \
@@ -45,6 +46,8 @@ host_libnetvschost_la_SOURCES = \
 	host/netvsp/receive_buffer.h \
 	host/netvsp/receive_path.cc \
 	host/netvsp/receive_path.h \
+	host/netvsp/receive_scaling.cc \
+	host/netvsp/receive_scaling.h \
 	host/netvsp/ring.cc \
 	host/netvsp/ring.h \
 	host/netvsp/rndis_device.cc \
@@ -59,12 +62,16 @@ host_libnetvschost_la_SOURCES = \
 	host/netvsp/transmit_path.h \
 	host/nic.cc \
 	host/nic.h \
+	host/uio/channel_numbers.cc \
+	host/uio/channel_numbers.h \
 	host/uio/device.cc \
 	host/uio/device.h \
 	host/uio/machine.cc \
 	host/uio/machine.h \
 	host/uio/pages.cc \
 	host/uio/pages.h \
+	host/uio/subchannel.cc \
+	host/uio/subchannel.h \
 	host/uio/tree.cc \
 	host/uio/tree.h \
 	host/wires/backend.h \

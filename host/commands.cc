@@ -90,6 +90,7 @@ describe(const NicConfig &config, const NicStatus &status)
         status.load ? Json(to_text(status.load->pace)) : Json(nullptr);
     nic["link"] = status.link_up ? "up" : "down";
     nic["state"] = status.state;
+    nic["max_queues"] = config.max_queues;
     return nic;
 }
 
@@ -126,6 +127,14 @@ count(const NicStatus &status)
                   {"outstanding", books.sends_outstanding},
                   {"malformed", tx.malformed},
                   {"dropped_backend", tx.dropped_backend}};
+    json["channels"] = Json::array();
+    for (const ChannelBooks &channel : books.channels) {
+        json["channels"].push_back({{"index", channel.index},
+                                    {"rx_frames", channel.rx_frames},
+                                    {"rx_bytes", channel.rx_bytes},
+                                    {"tx_messages", channel.tx_messages},
+                                    {"tx_frames", channel.tx_frames}});
+    }
     json["tap"] = {{"read", counters.wire.read},
                    {"written", counters.wire.written},
                    {"write_errors", counters.wire.write_errors}};

@@ -30,6 +30,9 @@ constexpr uint32_t kMinSectionSize = 68;
 /* A second of delay is a hang to every guest. */
 constexpr uint32_t kMaxCompletionDelayUs = 1'000'000;
 
+/* Ten seconds: a guest gives up before. */
+constexpr uint32_t kMaxSubchannelDelayMs = 10'000;
+
 /* The latency word has 16 bits of 100 ns. */
 constexpr uint32_t kMaxLatencyUs = UINT16_MAX / 10;
 
@@ -273,6 +276,11 @@ setters()
          [](NicConfig &nic, std::string_view value) {
              nic.promiscuous = parse_yes("promiscuous", value);
          }},
+        {"max-queues", number("max-queues", &NicConfig::max_queues, 1,
+                              wire::nvsp::kMaxChannels)},
+        {"subchannel-delay-ms",
+         number("subchannel-delay-ms", &NicConfig::subchannel_delay_ms, 0,
+                kMaxSubchannelDelayMs)},
         {"nvsp", [](NicConfig &nic,
                     std::string_view value) { nic.nvsp = parse_nvsp(value); }},
         {"completion-delay-us",

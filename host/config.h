@@ -81,6 +81,10 @@ struct NicConfig {
     bool monitor = true;
     /* Whether the guest may have frames that are for others. */
     bool promiscuous = true;
+    /* Channels that a guest can have, the primary one included. */
+    uint32_t max_queues = 1;
+    /* How long the offers of sub-channels come after the answer. */
+    uint32_t subchannel_delay_ms = 0;
     /* Highest NVSP version that the host accepts. */
     uint32_t nvsp = wire::nvsp::kVersion61;
     /* Mean time before a send is completed; 0 completes at once. */

@@ -209,9 +209,27 @@ Nic::close(SessionEnd reason)
 }
 
 void
+Nic::open_subchannel(uint32_t index, ChannelLink &link)
+{
+    if (session_) {
+        session_->open_subchannel(index, link);
+        awake_ = true;
+    }
+}
+
+void
+Nic::close_subchannel(uint32_t index)
+{
+    if (session_) {
+        session_->close_subchannel(index);
+    }
+}
+
+void
 Nic::update_books()
 {
     books_ = {};
+    books_.channels = session_->channel_books();
     books_.messages = session_->messages();
     books_.completed = session_->completed();
     if (const auto &ledger = session_->receive_buffer().ledger()) {

@@ -41,6 +41,7 @@ struct SessionBooks {
     /* What a guest that went took along is the host's again. */
     uint64_t suballocs_outstanding = 0;
     uint64_t sends_outstanding = 0;
+    std::vector<ChannelBooks> channels; /* Open ones, by index. */
 };
 
 /* What generator and sink of a NIC did. */
@@ -100,6 +101,10 @@ public:
     void open(FrontEnd &front_end, ChannelLink &primary,
               const ChannelInfo &info);
     void close(SessionEnd reason);
+    /* A sub-channel of the session opens and closes; `link` must live until
+     * then. */
+    void open_subchannel(uint32_t index, ChannelLink &link);
+    void close_subchannel(uint32_t index);
     /* For a measurement on this thread: takes everything that the guest sent,
      * completes it and, with a generator, puts exactly `frames` frames into
      * the ring.  Returns how many there was room for. */

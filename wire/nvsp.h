@@ -212,4 +212,22 @@ NETVSC_WIRE_SIZE(SubchannelComplete, 12);
 NETVSC_WIRE_AT(SubchannelComplete, status, 4);
 NETVSC_WIRE_AT(SubchannelComplete, granted, 8);
 
+/* Channels of a NIC, the primary one included (D.7). */
+inline constexpr uint32_t kMaxChannels = 64;
+
+/* The queue for each of 16 hash buckets of what the guest sends.  The table is
+ * where `offset` says, from the start of the message. */
+inline constexpr uint32_t kSendTableEntries = 16;
+
+struct [[gnu::packed]] SendIndirectionTable {
+    uint32_t type;
+    uint32_t count;
+    uint32_t offset;
+    uint32_t table[kSendTableEntries];
+};
+NETVSC_WIRE_SIZE(SendIndirectionTable, 76);
+NETVSC_WIRE_AT(SendIndirectionTable, count, 4);
+NETVSC_WIRE_AT(SendIndirectionTable, offset, 8);
+NETVSC_WIRE_AT(SendIndirectionTable, table, 12);
+
 } // namespace netvsc::wire::nvsp

@@ -182,9 +182,50 @@ NETVSC_WIRE_AT(RssCapabilities, indirection_entries, 16);
 
 inline constexpr uint8_t kRssCapabilitiesType = 0x88;
 inline constexpr uint8_t kRssCapabilitiesRevision = 2;
-/* Toeplitz, TCP over IPv4, TCP over IPv6. */
-inline constexpr uint32_t kRssCapabilitiesDefault = 0x301;
+/* Capability flags: Toeplitz and what it can be over.  These are other bits
+ * than those of the hash information. */
+inline constexpr uint32_t kRssToeplitz = 1u << 0;
+inline constexpr uint32_t kRssTcpIpv4 = 0x100;
+inline constexpr uint32_t kRssTcpIpv6 = 0x200;
+inline constexpr uint32_t kRssUdpIpv4 = 0x800;
+inline constexpr uint32_t kRssUdpIpv6 = 0x1000;
 /* DPDK refuses more than 128 and takes 0 for "no queue" (H.1). */
 inline constexpr uint16_t kRssIndirectionEntries = 128;
+
+/* The header of SET GEN_RECEIVE_SCALE_PARAMETERS; table and key follow where
+ * it says, from its own start. */
+struct [[gnu::packed]] RssParameters {
+    ObjectHeader header;
+    uint16_t flags;
+    uint16_t base_cpu;
+    uint32_t hash_info;
+    uint16_t table_size; /* Bytes. */
+    uint16_t padding1;
+    uint32_t table_offset;
+    uint16_t key_size; /* Bytes. */
+    uint16_t padding2;
+    uint32_t key_offset;
+    uint32_t masks_offset;
+    uint32_t masks;
+    uint32_t mask_size;
+};
+NETVSC_WIRE_SIZE(RssParameters, 40);
+NETVSC_WIRE_AT(RssParameters, flags, 4);
+NETVSC_WIRE_AT(RssParameters, hash_info, 8);
+NETVSC_WIRE_AT(RssParameters, table_size, 12);
+NETVSC_WIRE_AT(RssParameters, table_offset, 16);
+NETVSC_WIRE_AT(RssParameters, key_size, 20);
+NETVSC_WIRE_AT(RssParameters, key_offset, 24);
+NETVSC_WIRE_AT(RssParameters, masks_offset, 28);
+
+inline constexpr uint8_t kRssParametersType = 0x89;
+inline constexpr uint8_t kRssParametersRevision = 2;
+/* Bytes of a Toeplitz key. */
+inline constexpr uint16_t kRssKeySize = 40;
+/* Flags: what stays as it is, and RSS off. */
+inline constexpr uint16_t kRssHashInfoUnchanged = 0x2;
+inline constexpr uint16_t kRssTableUnchanged = 0x4;
+inline constexpr uint16_t kRssKeyUnchanged = 0x8;
+inline constexpr uint16_t kRssDisable = 0x10;
 
 } // namespace netvsc::wire::oid

@@ -239,6 +239,10 @@ inline constexpr uint32_t kHashIpv4 = 0x100;
 inline constexpr uint32_t kHashTcpIpv4 = 0x200;
 inline constexpr uint32_t kHashIpv6 = 0x400;
 inline constexpr uint32_t kHashTcpIpv6 = 0x1000;
+inline constexpr uint32_t kHashUdpIpv4 = 0x4000;
+inline constexpr uint32_t kHashUdpIpv6 = 0x8000;
+/* Of hash information: the function, and what it is over. */
+inline constexpr uint32_t kHashFunctionMask = 0xff;
 
 /* --- E.12 Status codes ------------------------------------------------- */
 

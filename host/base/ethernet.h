@@ -17,6 +17,7 @@ inline constexpr size_t kVlanTagSize = 4;
 inline constexpr uint16_t kEthernetIpv4 = 0x0800;
 inline constexpr uint16_t kEthernetVlan = 0x8100;
 inline constexpr uint16_t kEthernetIpv6 = 0x86dd;
+inline constexpr uint16_t kEthernetServiceVlan = 0x88a8;
 
 /* Swaps on the little-endian machines that wire/ supports. */
 [[nodiscard]] constexpr uint16_t

@@ -89,6 +89,18 @@ EventLoop::wait(uint64_t timeout_ns)
 void
 EventLoop::call(std::function<void()> work)
 {
+    enqueue(std::move(work)).get();
+}
+
+void
+EventLoop::post(std::function<void()> work)
+{
+    enqueue(std::move(work));
+}
+
+std::future<void>
+EventLoop::enqueue(std::function<void()> work)
+{
     std::packaged_task<void()> task(std::move(work));
     std::future<void> done = task.get_future();
     {
@@ -96,7 +108,7 @@ EventLoop::call(std::function<void()> work)
         calls_.push_back(std::move(task));
     }
     eventfd_write(wakeup_.get(), 1);
-    done.get();
+    return done;
 }
 
 void

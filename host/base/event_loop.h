@@ -34,8 +34,11 @@ public:
     /* Any other thread: runs `work` in wait() and returns when it is done.
      * What it throws is thrown here. */
     void call(std::function<void()> work);
+    /* The same for any thread, without waiting; `work` must not throw. */
+    void post(std::function<void()> work);
 
 private:
+    std::future<void> enqueue(std::function<void()> work);
     void run_calls();
 
     struct Watch {

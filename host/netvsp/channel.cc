@@ -78,6 +78,20 @@ Channel::complete(uint64_t trans_id, Bytes message)
 }
 
 void
+Channel::notify(Bytes message)
+{
+    constexpr size_t kHeader = sizeof(wire::PacketDescriptor);
+    size_t size = kHeader + round_up(message.size(), wire::kRingUnit);
+    MutableBytes packet = start(size);
+
+    store_descriptor(packet, wire::kPacketInband, kHeader, 0, 0);
+    std::copy(message.begin(), message.end(), packet.begin() + kHeader);
+    std::memset(packet.data() + kHeader + message.size(), 0,
+                size - kHeader - message.size());
+    finish(packet);
+}
+
+void
 Channel::transfer(uint64_t trans_id, uint32_t channel_type,
                   std::span<const wire::TransferPageRange> ranges)
 {

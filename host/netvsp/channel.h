@@ -17,6 +17,10 @@ namespace netvsc::host {
 inline constexpr uint32_t kCompletionRoom = sizeof(wire::PacketDescriptor) +
                                             wire::nvsp::kMessageSize +
                                             wire::kTrailerSize;
+inline constexpr uint32_t kNotifyRoom =
+    sizeof(wire::PacketDescriptor) +
+    round_up(sizeof(wire::nvsp::SendIndirectionTable), wire::kRingUnit) +
+    wire::kTrailerSize;
 [[nodiscard]] constexpr uint32_t
 transfer_room(uint32_t ranges)
 {
@@ -53,6 +57,8 @@ public:
     }
     /* A completion without `message` is an empty one. */
     void complete(uint64_t trans_id, Bytes message);
+    /* A message that nobody asked for, and that is not completed. */
+    void notify(Bytes message);
     void transfer(uint64_t trans_id, uint32_t channel_type,
                   std::span<const wire::TransferPageRange> ranges);
 

@@ -43,6 +43,11 @@ public:
 
     /* Memory for GPA-direct packets. */
     [[nodiscard]] virtual GuestMemory &memory() = 0;
+
+    /* Offers the guest sub-channels 1 to `count`.  Each that the guest opens
+     * is told to the session, perhaps before this returns.  They end with the
+     * session. */
+    virtual void offer_subchannels(uint32_t count) = 0;
 };
 
 } // namespace netvsc::host

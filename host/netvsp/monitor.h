@@ -30,6 +30,13 @@ private:
     uint32_t id_;
 };
 
+/* openvmm's form of the connection id of a channel (B.8). */
+[[nodiscard]] constexpr uint32_t
+connection_id(uint32_t relid)
+{
+    return relid | 0x2000;
+}
+
 /* The latency word for microseconds. */
 [[nodiscard]] constexpr uint16_t
 latency_units(uint32_t us)

@@ -56,6 +56,7 @@ NetVsp::NetVsp(const NicConfig &nic, FrontEnd &front_end, ChannelLink &primary,
     agreement_.mtu = std::min(nic.mtu, kDefaultMtu);
     channels_.push_back(std::make_unique<SessionChannel>(
         nic, receive_buffer_, 0, primary, counters, trace_));
+    channels_changed();
 }
 
 /* --- The worker's round ------------------------------------------------ */
@@ -67,7 +68,7 @@ NetVsp::serve(uint64_t now_ns)
         return drop_frames(backend_, counters_.rx.dropped_no_session) != 0;
     }
     bool busy = false;
-    for (auto &channel : channels_) {
+    for (SessionChannel *channel : open_) {
         channel->begin_round();
         busy |= read_guest(*channel, now_ns);
         if (failed()) {
@@ -76,11 +77,11 @@ NetVsp::serve(uint64_t now_ns)
     }
     if (!failed()) {
         busy |= flush_control();
-        for (auto &channel : channels_) {
+        for (SessionChannel *channel : open_) {
             busy |= flush_completions(*channel, now_ns);
         }
         busy |= deliver(now_ns);
-        for (auto &channel : channels_) {
+        for (SessionChannel *channel : open_) {
             if (const char *fault = channel->ring().fault()) {
                 fail(fault);
                 break;
@@ -92,13 +93,13 @@ NetVsp::serve(uint64_t now_ns)
         return true;
     }
     publish();
-    return busy;
+    return offer_subchannels(now_ns) || busy;
 }
 
 void
 NetVsp::publish()
 {
-    for (auto &channel : channels_) {
+    for (SessionChannel *channel : open_) {
         channel->ring().publish();
     }
 }
@@ -106,13 +107,20 @@ NetVsp::publish()
 void
 NetVsp::finish()
 {
-    for (auto &channel : channels_) {
-        for (unsigned i = 0; i < kLastRounds && !failed(); i++) {
-            if (!read_guest(*channel, 0)) {
-                break;
-            }
-            flush_completions(*channel, UINT64_MAX);
+    for (SessionChannel *channel : open_) {
+        finish(*channel);
+    }
+}
+
+/* The guest closed it: what it wrote before. */
+void
+NetVsp::finish(SessionChannel &channel)
+{
+    for (unsigned i = 0; i < kLastRounds && !failed(); i++) {
+        if (!read_guest(channel, 0)) {
+            break;
         }
+        flush_completions(channel, UINT64_MAX);
     }
     backend_.flush();
 }
@@ -123,7 +131,7 @@ NetVsp::prepare_sleep()
     if (failed()) {
         return true;
     }
-    for (auto &channel : channels_) {
+    for (SessionChannel *channel : open_) {
         if (!channel->prepare_sleep(accepts_packets(*channel))) {
             return false;
         }
@@ -135,7 +143,7 @@ uint64_t
 NetVsp::signal_interval_ns()
 {
     uint64_t interval = UINT64_MAX;
-    for (auto &channel : channels_) {
+    for (SessionChannel *channel : open_) {
         interval = std::min(interval, channel->link().signal_interval_ns());
     }
     return interval;
@@ -145,7 +153,7 @@ bool
 NetVsp::take_signal()
 {
     bool signalled = false;
-    for (auto &channel : channels_) {
+    for (SessionChannel *channel : open_) {
         signalled |= channel->link().take_signal();
     }
     return signalled;
@@ -158,11 +166,14 @@ NetVsp::next_due_ns(uint64_t now_ns) const
     if (failed()) {
         return due;
     }
-    for (const auto &channel : channels_) {
+    for (const SessionChannel *channel : open_) {
         due = std::min(due, channel->next_due_ns());
     }
     if (!wants_frames(now_ns)) {
         due = std::min(due, blocked_since_ns_ + kHoldNs);
+    }
+    if (offers_ && replies_.empty()) {
+        due = std::min(due, offers_due_ns_);
     }
     return due;
 }
@@ -244,6 +255,9 @@ NetVsp::handle(SessionChannel &channel, const RingPacket &packet,
         *type != nvsp::kSendRndisPacket) {
         return "GPA-direct packet that is not RNDIS_PKT";
     }
+    if (channel.index() && *type != nvsp::kSendRndisPacket) {
+        return "NVSP message on a sub-channel, which only carries frames";
+    }
     if (*type != nvsp::kInit && !agreement_.version) {
         return "NVSP message before INIT";
     }
@@ -269,7 +283,7 @@ NetVsp::handle(SessionChannel &channel, const RingPacket &packet,
     case nvsp::kSwitchDataPath:
         return handle_data_path_switch(packet);
     case nvsp::kSubchannel:
-        return handle_subchannel(packet);
+        return handle_subchannel(packet, now_ns);
     default:
         return "NVSP message of an unknown type";
     }
@@ -304,6 +318,7 @@ NetVsp::handle_rndis(SessionChannel &channel, const RingPacket &packet,
     messages_++;
 
     uint32_t status = nvsp::kStatusSuccess;
+    uint64_t frames = counters_.tx.frames;
     const char *error =
         message->channel_type == nvsp::kChannelTypeControl
             ? handle_rndis_control(channel, packet, *message)
@@ -311,6 +326,7 @@ NetVsp::handle_rndis(SessionChannel &channel, const RingPacket &packet,
     if (error) {
         return error;
     }
+    channel.count_sent(1, counters_.tx.frames - frames);
     counters_.tx.malformed += status != nvsp::kStatusSuccess;
     channel.completions().push(packet.desc.trans_id, status, now_ns);
     return nullptr;
@@ -358,6 +374,9 @@ const char *
 NetVsp::handle_rndis_control(SessionChannel &channel, const RingPacket &packet,
                              const nvsp::SendRndisPacket &nvsp)
 {
+    if (channel.index()) {
+        return "RNDIS control message on a sub-channel";
+    }
     std::optional<MutableBytes> message = gatherer_.gather(packet, nvsp);
     if (!message) {
         return "RNDIS control message outside of the guest's memory";
@@ -373,9 +392,14 @@ NetVsp::flush_control()
 {
     bool busy = false;
     SessionChannel &channel = primary();
-    while (!replies_.empty() && channel.need_room(kCompletionRoom)) {
-        channel.ring().complete(replies_.front().trans_id,
-                                replies_.front().message);
+    while (!replies_.empty() &&
+           channel.need_room(std::max(kCompletionRoom, kNotifyRoom))) {
+        const Reply &reply = replies_.front();
+        if (reply.notice) {
+            channel.ring().notify(reply.message);
+        } else {
+            channel.ring().complete(reply.trans_id, reply.message);
+        }
         replies_.pop_front();
         busy = true;
     }
@@ -417,7 +441,9 @@ NetVsp::deliver(uint64_t now_ns)
     if (generator_) {
         return generate(now_ns) != 0;
     }
-    if (primary().receive().has_room()) {
+    /* With several channels none waits for another: what one has no room for
+     * is dropped. */
+    if (open_.size() > 1 || primary().receive().has_room()) {
         blocked_since_ns_ = 0;
         return deliver_frames() != 0;
     }
@@ -431,16 +457,16 @@ NetVsp::deliver(uint64_t now_ns)
     return drop_frames(backend_, counters_.rx.dropped_ring_full) != 0;
 }
 
-/* Frames that wait on the wire, up to a batch; the rings have room for them.
- * Returns how many were read, delivered or not. */
+/* Frames that wait on the wire, up to a batch.  Returns how many were read,
+ * delivered or not. */
 unsigned
 NetVsp::deliver_frames()
 {
-    ReceivePath &receive = primary().receive();
+    using Added = ReceivePath::Added;
     const Oids &oids = rndis_->oids();
     unsigned count = 0;
     for (; count < ReceivePath::kBatch; count++) {
-        if (backend_.patient() && !receive.has_suballoc()) {
+        if (backend_.patient() && !all_take_frames()) {
             break;
         }
         std::optional<WireFrame> frame = backend_.receive();
@@ -449,14 +475,38 @@ NetVsp::deliver_frames()
         }
         if (!fits_mtu(frame->bytes, agreement_.mtu)) {
             counters_.rx.dropped_oversize++;
-        } else if (!oids.wants(frame->bytes)) {
+            continue;
+        }
+        if (!oids.wants(frame->bytes)) {
             counters_.rx.dropped_filter++;
-        } else if (!receive.add(*frame, oids)) {
-            counters_.rx.dropped_no_suballoc++;
+            continue;
+        }
+        ReceiveScaling::Choice choice = oids.scaling().choose(frame->bytes);
+        Added added =
+            channel_for(choice.channel).receive().add(*frame, choice, oids);
+        counters_.rx.dropped_ring_full += added == Added::kNoRoom;
+        counters_.rx.dropped_no_suballoc += added == Added::kNoSuballoc;
+    }
+    for (SessionChannel *channel : open_) {
+        channel->receive().flush();
+    }
+    return count;
+}
+
+/* Whatever channel the next frame takes has room for it. */
+bool
+NetVsp::all_take_frames()
+{
+    for (SessionChannel *channel : open_) {
+        if (!channel->receive().has_room()) {
+            channel->lack_room(channel->receive().batch_room());
+            return false;
+        }
+        if (!channel->receive().has_suballoc()) {
+            return false;
         }
     }
-    receive.flush();
-    return count;
+    return true;
 }
 
 /* --- Measurements ------------------------------------------------------ */
@@ -464,10 +514,32 @@ NetVsp::deliver_frames()
 unsigned
 NetVsp::generate(uint64_t now_ns)
 {
+    lay_out();
     const SubAllocations &ledger = *receive_buffer_.ledger();
-    return put_frames(
-        generator_->due(now_ns, {ReceivePath::kBatch, ledger.data_free(),
-                                 ledger.data_outstanding()}));
+    Generator::Room room{0, 0, 0};
+    for (SessionChannel *channel : open_) {
+        if (generator_->feeds(channel->index())) {
+            room.batch += ReceivePath::kBatch;
+            room.free += ledger.data_free(channel->index());
+        }
+        room.outstanding += ledger.data_outstanding(channel->index());
+    }
+    return put_frames(generator_->due(now_ns, room));
+}
+
+/* Before frames are put: each channel gets those of its flows. */
+void
+NetVsp::lay_out()
+{
+    const Oids &oids = rndis_->oids();
+    if (laid_out_ && laid_out_for_ == oids.scaling().generation()) {
+        return;
+    }
+    laid_out_ = true;
+    laid_out_for_ = oids.scaling().generation();
+    generator_->lay_out(
+        receive_buffer_, oids, static_cast<uint32_t>(channels_.size()),
+        [this](uint32_t index) { return channel_for(index).index(); });
 }
 
 /* The guest wants frames and can have them. */
@@ -478,15 +550,29 @@ NetVsp::delivers() const
            link_up_ && rndis_->oids().filter();
 }
 
+/* The channels that have flows get equal parts, if there is room. */
 unsigned
 NetVsp::put_frames(unsigned frames)
 {
-    SessionChannel &channel = primary();
-    bool drained = channel.ring().drained();
+    unsigned left = 0;
+    for (SessionChannel *channel : open_) {
+        left += generator_->feeds(channel->index());
+    }
+    bool drained = true;
     unsigned count = 0;
-    if (frames && channel.receive().has_room()) {
-        count =
-            channel.receive().generate(*generator_, frames, rndis_->oids());
+    turn_++;
+    for (size_t i = 0; i < open_.size(); i++) {
+        SessionChannel &channel = *open_[(turn_ + i) % open_.size()];
+        if (!generator_->feeds(channel.index())) {
+            continue;
+        }
+        drained &= channel.ring().drained();
+        unsigned part = (frames - count + left - 1) / left;
+        unsigned wanted = std::min(part, ReceivePath::kBatch);
+        left--;
+        if (wanted && channel.receive().has_room()) {
+            count += channel.receive().generate(*generator_, wanted);
+        }
     }
     generator_->put(count, drained);
     return count;
@@ -496,6 +582,9 @@ unsigned
 NetVsp::fill(unsigned frames, uint64_t now_ns)
 {
     while (serve(now_ns)) {
+    }
+    if (!failed() && delivers()) {
+        lay_out();
     }
     unsigned count = 0;
     while (!failed() && delivers() && count < frames) {

@@ -79,6 +79,11 @@ public:
 
     void set_link(bool up);
 
+    /* The guest opened or closed the sub-channel with this index, which it
+     * was granted.  `link` must outlive its part of the session. */
+    void open_subchannel(uint32_t index, ChannelLink &link);
+    void close_subchannel(uint32_t index);
+
     /* The session broke the protocol: nothing is served any more (G.4). */
     [[nodiscard]] bool
     failed() const
@@ -103,6 +108,8 @@ public:
     {
         return receive_buffer_;
     }
+    /* Of the open channels, by index. */
+    [[nodiscard]] std::vector<ChannelBooks> channel_books() const;
     /* RNDIS_PKT messages of this session. */
     [[nodiscard]] uint64_t
     messages() const
@@ -139,7 +146,7 @@ private:
                                      const RingPacket &packet,
                                      const wire::nvsp::SendRndisPacket &nvsp);
     const char *handle_data_path_switch(const RingPacket &packet);
-    const char *handle_subchannel(const RingPacket &packet);
+    const char *handle_subchannel(const RingPacket &packet, uint64_t now_ns);
 
     /* Host to guest. */
     const char *reply(const RingPacket &request, Bytes message);
@@ -153,6 +160,13 @@ private:
     bool flush_completions(SessionChannel &channel, uint64_t now_ns);
     bool deliver(uint64_t now_ns);
     unsigned deliver_frames();
+    [[nodiscard]] bool all_take_frames();
+    [[nodiscard]] SessionChannel &channel_for(uint32_t index);
+    bool offer_subchannels(uint64_t now_ns);
+    void announce_table();
+    void channels_changed();
+    void finish(SessionChannel &channel);
+    void lay_out();
     [[nodiscard]] bool delivers() const;
     unsigned generate(uint64_t now_ns);
     unsigned put_frames(unsigned frames);
@@ -172,8 +186,19 @@ private:
     ReceiveBuffer receive_buffer_;
     MessageGatherer gatherer_;
     TransmitPath transmit_;
-    /* By index: the primary channel first. */
+    /* By index, the primary channel first; nullptr for a sub-channel that was
+     * granted and is not open. */
     std::vector<std::unique_ptr<SessionChannel>> channels_;
+    std::vector<SessionChannel *> open_; /* Of these. */
+    /* Sub-channels that are to be offered, and when. */
+    uint32_t offers_ = 0;
+    uint64_t offers_due_ns_ = 0;
+    bool table_sent_ = false;
+    /* The generator's layout: for which channels and scaling it is, and the
+     * channel that is its turn. */
+    bool laid_out_ = false;
+    uint32_t laid_out_for_ = 0;
+    size_t turn_ = 0;
     /* From the receive buffer on. */
     std::optional<RndisDevice> rndis_;
 
@@ -188,6 +213,7 @@ private:
     struct Reply {
         uint64_t trans_id;
         std::vector<std::byte> message;
+        bool notice = false; /* Nobody asked for it. */
     };
     std::deque<Reply> replies_;
     ControlQueue control_;

@@ -202,23 +202,6 @@ NetVsp::handle_data_path_switch(const RingPacket &packet)
                : "malformed SWITCH_DATA_PATH";
 }
 
-const char *
-NetVsp::handle_subchannel(const RingPacket &packet)
-{
-    auto message = message_of<nvsp::SubchannelRequest>(packet);
-    if (!message || !wants_completion(packet) ||
-        message->operation != nvsp::kSubchannelAllocate) {
-        return "malformed SUBCHANNEL request";
-    }
-    /* As openvmm: no partial grant, and this host has one queue (G.1). */
-    nvsp::SubchannelComplete answer{};
-    answer.type = nvsp::kSubchannel;
-    answer.status = nvsp::kStatusFailure;
-    log("request for " + std::to_string(message->requested) +
-        " sub-channels refused");
-    return reply(packet, bytes_of(answer));
-}
-
 /* --- Replies ----------------------------------------------------------- */
 
 const char *

@@ -61,21 +61,10 @@ constexpr uint32_t kSupported[] = {
     oid::kTcpOffloadHardwareCapabilities,
 };
 
-/* This host gives a NIC one channel. */
-constexpr uint32_t kReceiveQueues = 1;
-
-/* --- F.5 Receive scaling parameters ------------------------------------ */
-
-constexpr size_t kRssFlagsAt = 4;
-constexpr size_t kRssHashAt = 8;
-constexpr size_t kRssTableSizeAt = 12;
-constexpr size_t kRssTableOffsetAt = 16;
-constexpr size_t kRssKeySizeAt = 20;
-constexpr size_t kRssKeyOffsetAt = 24;
-constexpr size_t kRssParametersSize = 40;
-constexpr size_t kRssKeySize = 40;
-constexpr uint16_t kRssDisable = 0x10;
-constexpr uint32_t kRssFunctionMask = 0xff;
+/* What the host hashes (F.5). */
+constexpr uint32_t kRssCapabilities = oid::kRssToeplitz | oid::kRssTcpIpv4 |
+                                      oid::kRssTcpIpv6 | oid::kRssUdpIpv4 |
+                                      oid::kRssUdpIpv6;
 
 /* --- F.6 Configuration parameter --------------------------------------- */
 
@@ -189,7 +178,7 @@ apply(uint8_t field, bool &tx, bool &rx)
 
 Oids::Oids(const NicConfig &nic, const Agreement &agreement, bool link_up)
     : nic_(nic), agreement_(agreement), mac_(nic.mac), link_up_(link_up),
-      lookahead_(agreement.mtu)
+      lookahead_(agreement.mtu), scaling_(nic.max_queues)
 {
 }
 
@@ -243,9 +232,9 @@ Oids::query(uint32_t oid, Bytes input) const
         oid::RssCapabilities object{};
         object.header = {oid::kRssCapabilitiesType,
                          oid::kRssCapabilitiesRevision, sizeof object};
-        object.capability_flags = oid::kRssCapabilitiesDefault;
+        object.capability_flags = kRssCapabilities;
         object.interrupt_messages = 1;
-        object.receive_queues = kReceiveQueues;
+        object.receive_queues = nic_.max_queues;
         object.indirection_entries = oid::kRssIndirectionEntries;
         return answer(object);
     }
@@ -324,7 +313,7 @@ Oids::set(uint32_t oid, Bytes input)
     case oid::kTcpOffloadParameters:
         return set_offloads(input);
     case oid::kGenReceiveScaleParameters:
-        return set_receive_scaling(input);
+        return scaling_.set(input);
     case oid::kGenRndisConfigParameter:
         return set_parameter(input);
     default:
@@ -351,33 +340,6 @@ Oids::set_offloads(Bytes input)
     apply(wanted.udp_ipv4_checksum, tx_.udp_ipv4, rx_.udp_ipv4);
     apply(wanted.tcp_ipv6_checksum, tx_.tcp_ipv6, rx_.tcp_ipv6);
     apply(wanted.udp_ipv6_checksum, tx_.udp_ipv6, rx_.udp_ipv6);
-    return rndis::kStatusSuccess;
-}
-
-uint32_t
-Oids::set_receive_scaling(Bytes input) const
-{
-    if (input.size() < kRssParametersSize) {
-        return rndis::kStatusInvalidLength;
-    }
-    if (load<uint16_t>(input, kRssFlagsAt) & kRssDisable ||
-        !(load<uint32_t>(input, kRssHashAt) & kRssFunctionMask)) {
-        return rndis::kStatusSuccess;
-    }
-    auto table_size = load<uint16_t>(input, kRssTableSizeAt);
-    auto table =
-        part(input, load<uint32_t>(input, kRssTableOffsetAt), table_size);
-    auto key_size = load<uint16_t>(input, kRssKeySizeAt);
-    auto key = part(input, load<uint32_t>(input, kRssKeyOffsetAt), key_size);
-    if (!table || !key || key_size != kRssKeySize ||
-        table_size < sizeof(uint32_t) || table_size % sizeof(uint32_t)) {
-        return rndis::kStatusInvalidData;
-    }
-    for (size_t at = 0; at < table_size; at += sizeof(uint32_t)) {
-        if (load<uint32_t>(*table, at) >= kReceiveQueues) {
-            return rndis::kStatusInvalidData;
-        }
-    }
     return rndis::kStatusSuccess;
 }
 

@@ -7,6 +7,7 @@
 
 #include "host/base/checksum.h"
 #include "host/config.h"
+#include "host/netvsp/receive_scaling.h"
 #include "wire/oid.h"
 
 namespace netvsc::host {
@@ -57,6 +58,13 @@ public:
     /* Does the filter let a frame (at least an Ethernet header) through? */
     [[nodiscard]] bool wants(Bytes frame) const;
 
+    /* Which channel a frame takes. */
+    [[nodiscard]] const ReceiveScaling &
+    scaling() const
+    {
+        return scaling_;
+    }
+
     /* What of `verdict` the guest agreed to be told. */
     [[nodiscard]] ChecksumVerdict reportable(ChecksumVerdict verdict,
                                              bool ipv4) const;
@@ -77,7 +85,6 @@ private:
                                         const ChecksumOffloads &rx,
                                         Bytes input) const;
     [[nodiscard]] uint32_t set_offloads(Bytes input);
-    [[nodiscard]] uint32_t set_receive_scaling(Bytes input) const;
     [[nodiscard]] uint32_t set_parameter(Bytes input);
 
     const NicConfig &nic_;
@@ -88,6 +95,7 @@ private:
     uint32_t lookahead_;
     ChecksumOffloads tx_;
     ChecksumOffloads rx_;
+    ReceiveScaling scaling_;
 };
 
 } // namespace netvsc::host

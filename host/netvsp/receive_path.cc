@@ -51,17 +51,24 @@ ReceivePath::ReceivePath(const NicConfig &nic, ReceiveBuffer &buffer,
 
 /* --- Data -------------------------------------------------------------- */
 
-bool
-ReceivePath::add(const WireFrame &frame, const Oids &oids)
+ReceivePath::Added
+ReceivePath::add(const WireFrame &frame, const ReceiveScaling::Choice &choice,
+                 const Oids &oids)
 {
+    if (!has_room()) {
+        return Added::kNoRoom;
+    }
+    in_round_ = true;
     std::optional<uint32_t> index = buffer_.ledger()->take_data(index_);
     if (!index) {
-        return false;
+        return Added::kNoSuballoc;
     }
     counters_.rx.frames++;
     counters_.rx.bytes += frame.bytes.size();
-    append(*index, place(frame.bytes, frame.checksum_good, *index, oids));
-    return true;
+    frames_++;
+    bytes_ += frame.bytes.size();
+    append(*index, place(frame, *index, choice, oids));
+    return Added::kYes;
 }
 
 void
@@ -82,42 +89,42 @@ ReceivePath::append(uint32_t index, const Placement &placement)
 void
 ReceivePath::flush()
 {
+    in_round_ = false;
     if (filled_) {
         send_batch();
     }
 }
 
 unsigned
-ReceivePath::generate(Generator &generator, unsigned frames, const Oids &oids)
+ReceivePath::generate(Generator &generator, unsigned frames)
 {
     SubAllocations &ledger = *buffer_.ledger();
-    uint32_t suballoc_size = buffer_.suballoc_size();
-    if (!std::exchange(prefilled_, true)) {
-        generator.prefill(
-            buffer_.bytes().first(size_t{ledger.count()} * suballoc_size),
-            suballoc_size, nic_.control_suballocs,
-            kEthernetHeader + buffer_.mtu(), oids);
-    }
     unsigned count = 0;
+    uint64_t bytes = 0;
     for (; count < frames; count++) {
         std::optional<uint32_t> index = ledger.take_data(index_);
         if (!index) {
             break;
         }
-        uint32_t frame_size = generator.message(*index).byte_count - kDataAt;
-        counters_.rx.bytes += frame_size;
+        uint32_t frame_size =
+            generator.message(*index, index_).byte_count - kDataAt;
+        bytes += frame_size;
         append(*index, {generator.head_size(), frame_size});
     }
     flush();
+    frames_ += count;
+    bytes_ += bytes;
     counters_.rx.frames += count;
+    counters_.rx.bytes += bytes;
     counters_.wire.read += count;
     return count;
 }
 
 ReceivePath::Placement
-ReceivePath::place(MutableBytes frame, bool checksum_good, uint32_t index,
-                   const Oids &oids)
+ReceivePath::place(const WireFrame &wire_frame, uint32_t index,
+                   const ReceiveScaling::Choice &choice, const Oids &oids)
 {
+    MutableBytes frame = wire_frame.bytes;
     MessageHead head;
     /* The host always strips the tag (E.7): the addresses move over it. */
     if (is_tagged(frame)) {
@@ -127,9 +134,14 @@ ReceivePath::place(MutableBytes frame, bool checksum_good, uint32_t index,
                      kEthernetTypeAt);
         frame = frame.subspan(kVlanTagSize);
     }
-    if (checksum_good) {
+    if (wire_frame.checksum_good) {
         bool ipv4 = load_be16(frame, kEthernetTypeAt) == kEthernetIpv4;
         head.add_verdict(oids.reportable(classify_good_frame(frame), ipv4));
+    }
+
+    if (choice.info) {
+        head.add_info(rndis::kPpiHashValue, choice.hash);
+        head.add_info(rndis::kPpiHashInfo, choice.info);
     }
 
     MutableBytes to = buffer_.suballoc(index);

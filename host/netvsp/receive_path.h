@@ -38,7 +38,7 @@ public:
     [[nodiscard]] bool
     has_room()
     {
-        return channel_.has_room(batch_room_);
+        return in_round_ || channel_.has_room(batch_room_);
     }
     [[nodiscard]] bool
     has_suballoc() const
@@ -46,21 +46,35 @@ public:
         return buffer_.ledger()->data_free(index_) != 0;
     }
 
+    enum class Added { kYes, kNoRoom, kNoSuballoc };
     /* Adds a frame to the transfer that is being filled, and sends that when
-     * it is full; the ring must have batch_room() for the frames of a round.
-     * False when the guest has all sub-allocations of this channel. */
-    [[nodiscard]] bool add(const WireFrame &frame, const Oids &oids);
+     * it is full; kBatch frames at most before flush().  `choice` is why it
+     * comes here. */
+    [[nodiscard]] Added add(const WireFrame &frame,
+                            const ReceiveScaling::Choice &choice,
+                            const Oids &oids);
     /* Sends a transfer that is not full.  Ends a round. */
     void flush();
 
-    /* Puts up to kBatch frames of a generator, which writes them into the
-     * buffer before the first; the ring must have batch_room().  Returns how
-     * many there were sub-allocations for. */
-    unsigned generate(Generator &generator, unsigned frames, const Oids &oids);
+    /* Puts up to kBatch frames of a generator; the ring must have
+     * batch_room().  Returns how many there were sub-allocations for. */
+    unsigned generate(Generator &generator, unsigned frames);
 
     /* Sends one control message; the ring must have room for a transfer of
      * one range.  False when the guest has all control sub-allocations. */
     [[nodiscard]] bool send_control(Bytes message);
+
+    /* Frames that this channel delivered, and their bytes. */
+    [[nodiscard]] uint64_t
+    frames() const
+    {
+        return frames_;
+    }
+    [[nodiscard]] uint64_t
+    bytes() const
+    {
+        return bytes_;
+    }
 
     /* The guest's completion of a transfer.  False when this channel has no
      * such one. */
@@ -72,8 +86,8 @@ private:
         uint32_t frame_size;
     };
 
-    Placement place(MutableBytes frame, bool checksum_good, uint32_t index,
-                    const Oids &oids);
+    Placement place(const WireFrame &frame, uint32_t index,
+                    const ReceiveScaling::Choice &choice, const Oids &oids);
     void append(uint32_t index, const Placement &placement);
     void send_batch();
 
@@ -84,12 +98,14 @@ private:
     Counters &counters_;
     Trace &trace_;
     uint32_t batch_room_;
-    bool prefilled_ = false;
+    bool in_round_ = false; /* Room was found for all of it. */
 
     /* The transfer-pages packet that is being filled. */
     std::array<wire::TransferPageRange, kBatch> ranges_{};
     std::array<Placement, kBatch> placements_{};
     uint32_t transfer_ = 0;
+    uint64_t frames_ = 0;
+    uint64_t bytes_ = 0;
     unsigned filled_ = 0;
 };
 

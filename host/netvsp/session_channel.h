@@ -9,6 +9,15 @@
 
 namespace netvsc::host {
 
+/* What went over a channel since it was opened. */
+struct ChannelBooks {
+    uint32_t index;
+    uint64_t rx_frames; /* To the guest. */
+    uint64_t rx_bytes;
+    uint64_t tx_messages; /* From the guest: RNDIS_PKT. */
+    uint64_t tx_frames;
+};
+
 class SessionChannel {
 public:
     /* The channel with this index, 0 for the primary.  `link` is open; all
@@ -61,6 +70,20 @@ public:
     /* Sends what is due, as far as there is room.  Returns how many. */
     unsigned flush_completions(uint64_t now_ns);
 
+    /* Frames that the guest sent on this channel; RNDIS_PKT messages. */
+    void
+    count_sent(uint64_t messages, uint64_t frames)
+    {
+        sent_messages_ += messages;
+        sent_frames_ += frames;
+    }
+    [[nodiscard]] ChannelBooks
+    books() const
+    {
+        return {index_, receive_.frames(), receive_.bytes(), sent_messages_,
+                sent_frames_};
+    }
+
     /* Asks for signals again.  False when there is more to do after all;
      * `accepts`: packets of the guest would be read. */
     [[nodiscard]] bool prepare_sleep(bool accepts);
@@ -78,6 +101,8 @@ private:
     /* Ring space that the last round lacked, or 0. */
     uint32_t lacking_room_ = 0;
     bool masked_ = false;
+    uint64_t sent_messages_ = 0;
+    uint64_t sent_frames_ = 0;
 };
 
 } // namespace netvsc::host

@@ -64,6 +64,11 @@ public:
     {
         return static_cast<uint32_t>(slots_.size());
     }
+    [[nodiscard]] bool
+    is_free(uint32_t index) const
+    {
+        return slots_[index].state == State::kFree;
+    }
     /* Of a channel's range, without and with the guest. */
     [[nodiscard]] uint32_t
     data_free(uint32_t channel = 0) const

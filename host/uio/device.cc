@@ -18,9 +18,6 @@ namespace uio = wire::uio_socket;
 
 namespace {
 
-/* openvmm's form of a connection id (B.8). */
-constexpr uint32_t kConnectionIdSint = 0x2000;
-
 /* DPDK opens the device once for itself and once for each map. */
 constexpr size_t kMaxClients = 32;
 
@@ -28,9 +25,11 @@ constexpr size_t kMaxClients = 32;
 
 UioDevice::UioDevice(Nic &nic, const ChannelInfo &info,
                      const std::string &dev_dir, uint32_t number, GpaMode mode,
-                     VmPages &pages, std::function<void(bool)> opened)
-    : nic_(nic), info_(info), mode_(mode), pages_(pages),
-      opened_(std::move(opened)), rings_("netvsc-rings", wire::kUioRingsSize),
+                     VmPages &pages, ChannelNumbers &numbers,
+                     const SysfsTree &tree, std::function<void(bool)> opened)
+    : nic_(nic), info_(info), mode_(mode), pages_(pages), numbers_(numbers),
+      tree_(tree), opened_(std::move(opened)),
+      rings_("netvsc-rings", wire::kUioRingsSize),
       receive_buffer_("netvsc-receive", nic.config().receive_buffer),
       send_buffer_("netvsc-send", nic.config().send_buffer),
       path_(dev_dir + "/uio" + std::to_string(number)),
@@ -38,7 +37,7 @@ UioDevice::UioDevice(Nic &nic, const ChannelInfo &info,
 {
     if (nic.config().monitor) {
         trigger_.emplace(pages.monitor_page().bytes(), info.monitor_id);
-        trigger_->announce(info.relid | kConnectionIdSint,
+        trigger_->announce(connection_id(info.relid),
                            latency_units(nic.config().latency_us));
     }
     nic_.call([this] {
@@ -106,6 +105,34 @@ UioDevice::memory()
 {
     return mode_ == GpaMode::kDma ? static_cast<GuestMemory &>(dma_)
                                   : process_;
+}
+
+void
+UioDevice::offer_subchannels(uint32_t count)
+{
+    /* The guest got its answer: it finds what can be shown. */
+    try {
+        for (uint32_t index = 1; index <= count; index++) {
+            auto subchannel = std::make_unique<UioSubchannel>(
+                *this, nic_.config(), index, numbers_, tree_, pages_);
+            nic_.open_subchannel(index, *subchannel);
+            subchannels_.push_back(std::move(subchannel));
+            subchannels_.back()->show_rings();
+        }
+    } catch (const std::exception &error) {
+        log(std::string("not all sub-channels are offered: ") + error.what());
+    }
+    show_channels();
+}
+
+void
+UioDevice::show_channels()
+{
+    try {
+        tree_.show_channels(nic_.config().guid);
+    } catch (const std::exception &error) {
+        log(std::string("cannot show the channels: ") + error.what());
+    }
 }
 
 void
@@ -262,6 +289,9 @@ UioDevice::handle_irq_control(Bytes message)
     bool unmask = load<uio::IrqControl>(message).value != 0;
     signalled_ |= unmask && !trigger_;
     RingMemory(to_guest_ring()).interrupt_mask().store(unmask ? 0 : 1);
+    for (auto &subchannel : subchannels_) {
+        subchannel->irq_control(unmask);
+    }
     nic_.trace_irq_control(unmask);
 }
 
@@ -296,6 +326,10 @@ void
 UioDevice::close_session(SessionEnd reason)
 {
     nic_.close(reason);
+    if (!subchannels_.empty()) {
+        subchannels_.clear();
+        show_channels();
+    }
     dma_.clear();
     opened_(false);
 }

@@ -14,6 +14,7 @@
 #include "host/netvsp/monitor.h"
 #include "host/nic.h"
 #include "host/uio/pages.h"
+#include "host/uio/subchannel.h"
 
 namespace netvsc::host {
 
@@ -30,6 +31,7 @@ public:
      * Throws HostError. */
     UioDevice(Nic &nic, const ChannelInfo &info, const std::string &dev_dir,
               uint32_t number, GpaMode mode, VmPages &pages,
+              ChannelNumbers &numbers, const SysfsTree &tree,
               std::function<void(bool)> opened);
     /* Ends the session as `rescinded` unless shut_down() came before. */
     ~UioDevice() override;
@@ -44,6 +46,7 @@ public:
     [[nodiscard]] MutableBytes to_guest_ring() override;
     [[nodiscard]] MutableBytes gpadl(uint32_t handle) override;
     [[nodiscard]] GuestMemory &memory() override;
+    void offer_subchannels(uint32_t count) override;
     void interrupt() override;
     [[nodiscard]] bool take_signal() override;
     [[nodiscard]] uint64_t signal_interval_ns() override;
@@ -64,6 +67,7 @@ private:
     /* Disconnects the other clients whose hang-up has not been read yet. */
     void drop_gone(const Client &but);
     void disconnect(int fd);
+    void show_channels();
     void close_session(SessionEnd reason);
     void log(const std::string &text) const;
 
@@ -71,6 +75,8 @@ private:
     ChannelInfo info_;
     GpaMode mode_;
     VmPages &pages_;
+    ChannelNumbers &numbers_;
+    const SysfsTree &tree_;
     std::function<void(bool)> opened_;
 
     SharedMemory rings_;
@@ -84,6 +90,7 @@ private:
     std::string path_;
     UniqueFd listener_;
     std::map<int, Client> clients_;
+    std::vector<std::unique_ptr<UioSubchannel>> subchannels_;
     unsigned users_ = 0; /* Clients after their hello. */
 };
 

@@ -9,9 +9,6 @@ namespace netvsc::host {
 
 namespace {
 
-/* Bit 0 of the interrupt page is never a channel (B.9). */
-constexpr uint32_t kFirstRelid = 1;
-
 /* Real handles look like this; it tells them from small numbers in a log. */
 constexpr uint32_t kFirstGpadl = 0xe1e10;
 
@@ -31,9 +28,7 @@ Machine::Numbers::take()
 
 Machine::Machine(const std::string &root, GpaMode mode, TraceFile *trace)
     : mode_(mode), trace_(trace), tree_(root),
-      monitor_ids_(0, wire::kMonitorIds, "monitor ids"),
-      uio_numbers_(0, UINT32_MAX, "uio numbers"), next_relid_(kFirstRelid),
-      next_gpadl_(kFirstGpadl)
+      uio_numbers_(0, UINT32_MAX, "uio numbers"), next_gpadl_(kFirstGpadl)
 {
 }
 
@@ -80,15 +75,11 @@ Machine::add(const NicConfig &config)
 void
 Machine::offer(Device &device)
 {
-    if (next_relid_ == wire::kMaxRelids) {
-        throw HostError("There are no more channel ids; restart the host.");
-    }
-    /* Relids are not reused: a guest that still holds a dead one must not meet
-     * another device under it. */
-    device.entry.info.relid = next_relid_++;
-    if (device.entry.config.monitor) {
-        device.entry.info.monitor_id = monitor_ids_.take();
-    }
+    device.numbers = channel_numbers_.take(
+        device.entry.config.monitor ? ChannelNumbers::Monitor::kNeeded
+                                    : ChannelNumbers::Monitor::kNone);
+    device.entry.info.relid = device.numbers.relid();
+    device.entry.info.monitor_id = device.numbers.monitor_id().value_or(0);
     try {
         attach_uio(device);
         tree_.add(device.entry);
@@ -111,9 +102,7 @@ void
 Machine::withdraw(Device &device)
 {
     detach_uio(device, SessionEnd::kRescinded);
-    if (device.entry.config.monitor) {
-        monitor_ids_.give_back(device.entry.info.monitor_id);
-    }
+    device.numbers = {};
 }
 
 void
@@ -139,7 +128,8 @@ Machine::attach_uio(Device &device)
     try {
         device.uio = std::make_unique<UioDevice>(
             *device.nic, device.entry.info, tree_.dev_dir(),
-            device.entry.uio_number, mode_, pages_, opened);
+            device.entry.uio_number, mode_, pages_, channel_numbers_, tree_,
+            opened);
     } catch (...) {
         uio_numbers_.give_back(device.entry.uio_number);
         throw;

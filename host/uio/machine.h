@@ -71,6 +71,7 @@ private:
     struct Device {
         std::unique_ptr<Nic> nic;
         DeviceEntry entry{};
+        ChannelNumbers::Lease numbers;  /* Of the primary channel. */
         std::unique_ptr<UioDevice> uio; /* While bound to uio_hv_generic. */
     };
 
@@ -86,10 +87,9 @@ private:
     TraceFile *trace_;
     SysfsTree tree_;
     VmPages pages_;
+    ChannelNumbers channel_numbers_;
     PeerQueues peers_;
-    Numbers monitor_ids_;
     Numbers uio_numbers_;
-    uint32_t next_relid_;
     uint32_t next_gpadl_;
     uint32_t next_nic_ = 0;
     std::list<Device> devices_; /* Offered, in order. */

@@ -56,6 +56,9 @@ hex(uint64_t value)
     return text;
 }
 
+/* The file of a channel's rings. */
+constexpr char kRing[] = "ring";
+
 /* The primary's ring file: guests look whether it is there, and map its
  * rings through uio (C.6). */
 void
@@ -93,12 +96,12 @@ write_maps(const fs::path &dir, const DeviceEntry &entry)
     }
 }
 
-/* What is below the devices directory while a device is put together or taken
- * apart: sysfs names never begin with a dot. */
+/* The name of what is being put together or taken apart: sysfs names never
+ * begin with a dot. */
 fs::path
-hidden(const fs::path &device)
+hidden(const fs::path &place)
 {
-    return device.parent_path() / ("." + device.filename().string());
+    return place.parent_path() / ("." + place.filename().string());
 }
 
 } // namespace
@@ -203,7 +206,7 @@ SysfsTree::rebind(const DeviceEntry &entry)
     forget_bound(entry.config.guid);
     fs::remove(dir / "driver");
     fs::remove_all(dir / "uio");
-    fs::remove(dir / "channels" / std::to_string(entry.info.relid) / "ring");
+    fs::remove(dir / "channels" / std::to_string(entry.info.relid) / kRing);
     write_file(dir / "state", std::to_string(kStateOffered));
     write_bound(entry, dir);
 }
@@ -222,7 +225,7 @@ SysfsTree::write_bound(const DeviceEntry &entry, const fs::path &dir)
         std::string name = "uio" + number;
         fs::path uio = dir / "uio" / name;
         write_ring(dir / "channels" / std::to_string(entry.info.relid) /
-                   "ring");
+                   kRing);
         write_maps(uio / "maps", entry);
         write_file(uio / "name", "uio_hv_generic");
         write_file(uio / "dev", kUioMajor + number);
@@ -252,9 +255,89 @@ SysfsTree::forget_bound(const std::string &guid)
 }
 
 void
-SysfsTree::set_state(const std::string &guid, unsigned state)
+SysfsTree::set_state(const std::string &guid, unsigned state) const
 {
     write_file(device(guid) / "state", std::to_string(state));
+}
+
+/* --- Sub-channels ------------------------------------------------------ */
+
+fs::path
+SysfsTree::channel(const std::string &guid, uint32_t relid) const
+{
+    return device(guid) / "channels" / std::to_string(relid);
+}
+
+void
+SysfsTree::add_channel(const std::string &guid,
+                       const ChannelEntry &entry) const
+{
+    fs::path place = channel(guid, entry.relid);
+    fs::path dir = hidden(place);
+    try {
+        /* Not its parents: those of a removed device stay away. */
+        fs::create_directory(dir);
+        write_file(dir / "subchannel_id", std::to_string(entry.index));
+        write_file(dir / "cpu", "0");
+        if (entry.monitor_id) {
+            write_file(dir / "monitor_id", std::to_string(*entry.monitor_id));
+        }
+        fs::rename(dir, place);
+    } catch (const fs::filesystem_error &error) {
+        throw HostError("Cannot show a sub-channel in " + place.string() +
+                        ": " + error.code().message() + ".");
+    }
+}
+
+UniqueFd
+SysfsTree::create_rings(const std::string &guid, uint32_t relid) const
+{
+    fs::path path = hidden(channel(guid, relid) / kRing);
+    UniqueFd fd(
+        open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+    if (!fd || ftruncate(fd.get(), wire::kUioRingsSize) < 0) {
+        throw_errno("Cannot create " + path.string());
+    }
+    return fd;
+}
+
+void
+SysfsTree::show_rings(const std::string &guid, uint32_t relid) const
+{
+    fs::path path = channel(guid, relid) / kRing;
+    std::error_code error;
+    fs::rename(hidden(path), path, error);
+    if (error) {
+        throw HostError("Cannot show " + path.string() + ": " +
+                        error.message() + ".");
+    }
+}
+
+void
+SysfsTree::remove_channel(const std::string &guid, uint32_t relid) const
+{
+    fs::path place = channel(guid, relid);
+    std::error_code gone;
+    fs::rename(place, hidden(place), gone);
+    fs::remove_all(hidden(place), gone);
+}
+
+void
+SysfsTree::show_channels(const std::string &guid) const
+{
+    std::error_code gone;
+    if (!fs::exists(device(guid), gone)) {
+        return;
+    }
+    std::string lines;
+    for (const auto &entry :
+         fs::directory_iterator(device(guid) / "channels", gone)) {
+        std::string relid = entry.path().filename();
+        if (relid[0] != '.') {
+            lines += (lines.empty() ? "" : "\n") + relid + ":0";
+        }
+    }
+    write_file(device(guid) / "channel_vp_mapping", lines);
 }
 
 } // namespace netvsc::host

@@ -27,6 +27,12 @@ struct DeviceEntry {
     uint32_t uio_number; /* When bound to uio_hv_generic. */
 };
 
+struct ChannelEntry {
+    uint32_t index;
+    uint32_t relid;
+    std::optional<uint32_t> monitor_id;
+};
+
 class SysfsTree {
 public:
     /* Takes `root` (created if needed) over: refuses it while another host
@@ -54,10 +60,25 @@ public:
     void remove(const std::string &guid);
     /* Changes the binding; `entry` has the new one. */
     void rebind(const DeviceEntry &entry);
-    void set_state(const std::string &guid, unsigned state);
+    /* This and what follows: any thread, as long as the device is there. */
+    void set_state(const std::string &guid, unsigned state) const;
+
+    /* A sub-channel of a device: first its directory, ... */
+    void add_channel(const std::string &guid, const ChannelEntry &entry) const;
+    /* ... the file of its rings, zeroed, which nobody sees yet, ... */
+    [[nodiscard]] UniqueFd create_rings(const std::string &guid,
+                                        uint32_t relid) const;
+    /* ... and that file under its name. */
+    void show_rings(const std::string &guid, uint32_t relid) const;
+    /* All of it goes; it may be gone with its device already. */
+    void remove_channel(const std::string &guid, uint32_t relid) const;
+    /* Writes which channels there are where the device says it. */
+    void show_channels(const std::string &guid) const;
 
 private:
     void clear();
+    [[nodiscard]] std::filesystem::path channel(const std::string &guid,
+                                                uint32_t relid) const;
     void write_bound(const DeviceEntry &entry,
                      const std::filesystem::path &dir);
     void forget_bound(const std::string &guid);

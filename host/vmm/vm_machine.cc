@@ -77,15 +77,14 @@ VmMachine::message_posted(uint32_t connection, uint32_t type, Bytes payload)
 uint16_t
 VmMachine::event_signalled(uint32_t connection, uint16_t flag)
 {
-    std::lock_guard lock(mutex_);
     auto doorbell = doorbells_.find(connection);
-    if (doorbell == doorbells_.end()) {
+    if (!doorbell) {
         return kStatusInvalidConnectionId;
     }
     if (flag) {
         return kStatusInvalidParameter; /* A channel has one (B.10). */
     }
-    doorbell->second->ring();
+    doorbell->ring();
     return kStatusSuccess;
 }
 
@@ -146,19 +145,13 @@ VmMachine::find(const std::string &guid)
 void
 VmMachine::offer(Device &device)
 {
-    device.vmbus =
-        std::make_unique<VmbusDevice>(*device.nic, server_, hypervisor_);
-    std::lock_guard lock(mutex_);
-    doorbells_[device.vmbus->ids().connection_id] = device.vmbus->doorbell();
+    device.vmbus = std::make_unique<VmbusDevice>(
+        *device.nic, Bus{server_, hypervisor_, loop_, doorbells_});
 }
 
 void
 VmMachine::withdraw(Device &device, SessionEnd reason)
 {
-    {
-        std::lock_guard lock(mutex_);
-        doorbells_.erase(device.vmbus->ids().connection_id);
-    }
     device.vmbus->withdraw(reason);
     device.vmbus.reset();
 }

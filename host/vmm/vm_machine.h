@@ -74,11 +74,11 @@ private:
     std::optional<RootLock> lock_;
     PeerQueues peers_;
 
+    Doorbells doorbells_;
     /* What vCPUs reach, under the lock. */
     std::mutex mutex_;
     std::vector<Posted> inbox_;
     bool gone_ = false; /* The guest went before what is in the inbox. */
-    std::map<uint32_t, std::shared_ptr<const Doorbell>> doorbells_;
 
     /* The bus's thread. */
     EventLoop loop_;

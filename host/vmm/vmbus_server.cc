@@ -85,8 +85,9 @@ VmbusServer::offer_what_waits()
         return;
     }
     for (auto &[relid, channel] : channels_) {
+        /* A sub-channel belongs to a primary channel that the guest has. */
         if (channel.device && !channel.offered &&
-            !lingers(channel.offer.instance)) {
+            (channel.offer.subchannel || !lingers(channel.offer.instance))) {
             send_offer(channel);
         }
     }
@@ -321,20 +322,25 @@ VmbusServer::unload()
 void
 VmbusServer::reset()
 {
-    for (auto entry = channels_.begin(); entry != channels_.end();) {
-        Channel &channel = entry->second;
-        if (channel.device) {
-            close(channel);
-            channel.offered = false;
-            entry++;
-        } else {
-            entry = forget(entry);
+    /* A guest that reset hears of no rescinded sub-channel; these end with
+     * their primary channel. */
+    enumerated_ = false;
+    std::vector<uint32_t> primaries;
+    for (auto &[relid, channel] : channels_) {
+        channel.offered = channel.offered && !channel.device;
+        if (channel.device && !channel.offer.subchannel) {
+            primaries.push_back(relid);
         }
+    }
+    for (uint32_t relid : primaries) {
+        close(channels_.at(relid));
+    }
+    for (auto entry = channels_.begin(); entry != channels_.end();) {
+        entry = entry->second.device ? std::next(entry) : forget(entry);
     }
     gpadls_.clear();
     monitor_page_ = {};
     version_ = 0;
-    enumerated_ = false;
 }
 
 /* --- GPADLs (B.7) ------------------------------------------------------ */

@@ -70,6 +70,12 @@ public:
      * rescinded one of the same instance.  `device` must live until rescind().
      * Throws HostError when ids are used up. */
     ChannelIds offer(const Offer &offer, BusDevice &device);
+    /* Whether an offer can be monitored. */
+    [[nodiscard]] bool
+    has_monitor_id() const
+    {
+        return monitor_ids_.size() < wire::kMonitorIds;
+    }
     /* Takes an offer back; the device hears nothing more, not even close().
      * Its ids are free again when the guest released them. */
     void rescind(uint32_t relid);

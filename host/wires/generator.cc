@@ -55,34 +55,63 @@ Generator::Generator(const NicConfig &nic, const Sink &sink)
 }
 
 void
-Generator::prefill(MutableBytes buffer, uint32_t suballoc_size, uint32_t first,
-                   uint32_t max_frame, const Oids &oids)
+Generator::lay_out(ReceiveBuffer &buffer, const Oids &oids, uint32_t channels,
+                   const std::function<uint32_t(uint32_t)> &open)
+{
+    buffer_ = &buffer;
+    oids_ = &oids;
+    layout_++;
+    flows_.assign(channels, {});
+    std::array<std::byte, kLeastTestFrame> frame;
+    for (uint32_t flow = 0; flow < nic_.generator->flows; flow++) {
+        uint32_t channel = 0;
+        if (oids.scaling().on()) {
+            make_test_frame(frame, {kSource, nic_.mac, 0, flow});
+            channel = open(oids.scaling().choose(frame).channel);
+        }
+        flows_[channel].push_back(flow);
+    }
+    const SubAllocations &ledger = *buffer.ledger();
+    messages_.resize(ledger.count());
+    for (uint32_t channel = 0; channel < channels; channel++) {
+        uint32_t first = ledger.first(channel);
+        for (uint32_t i = 0; feeds(channel) && i < ledger.share(channel);
+             i++) {
+            if (ledger.is_free(first + i)) {
+                write(first + i, channel);
+            }
+        }
+    }
+}
+
+void
+Generator::write(uint32_t index, uint32_t channel)
 {
     const GeneratorConfig &config = *nic_.generator;
+    const std::vector<uint32_t> &flows = flows_[channel];
+    uint32_t in_turn = index - buffer_->ledger()->first(channel);
+    TestFrame about{kSource, nic_.mac, index - nic_.control_suballocs,
+                    flows[in_turn % flows.size()]};
+    auto max_frame = static_cast<uint32_t>(kEthernetHeader + buffer_->mtu());
+    uint32_t size = std::min(generated_size(config, about.number), max_frame);
+    MutableBytes to = buffer_->suballoc(index);
+    MutableBytes frame = to.subspan(kDataAt, size);
+    make_test_frame(frame, about);
+
     ChecksumVerdict good{};
     good.ip_header = good.udp = true;
-
-    auto count = static_cast<uint32_t>(buffer.size() / suballoc_size);
-    messages_.assign(count, {});
-    for (uint32_t index = first; index < count; index++) {
-        TestFrame about{kSource, nic_.mac, index - first, 0};
-        about.flow = about.number % config.flows;
-        uint32_t size =
-            std::min(generated_size(config, about.number), max_frame);
-
-        MessageHead head;
-        head.add_verdict(oids.reportable(good, true));
-        if (config.elements > 1) {
-            head.add_info(rndis::kPpiHashValue, test_flow_hash(about.flow));
-            head.add_info(rndis::kPpiHashInfo,
-                          rndis::kHashToeplitz | rndis::kHashIpv4);
-        }
-        MutableBytes to =
-            buffer.subspan(size_t{index} * suballoc_size, suballoc_size);
-        head_size_ = head.write(to, size);
-        make_test_frame(to.subspan(kDataAt, size), about);
-        messages_[index] = {kDataAt + size, index * suballoc_size};
+    MessageHead head;
+    head.add_verdict(oids_->reportable(good, true));
+    if (config.elements > 1) {
+        auto choice = oids_->scaling().choose(frame);
+        head.add_info(rndis::kPpiHashValue,
+                      choice.info ? choice.hash : test_flow_hash(about.flow));
+        head.add_info(rndis::kPpiHashInfo,
+                      choice.info ? choice.info
+                                  : rndis::kHashToeplitz | rndis::kHashIpv4);
     }
+    head_size_ = head.write(to, size);
+    messages_[index] = {{kDataAt + size, buffer_->offset(index)}, layout_};
 }
 
 /* --- Pace -------------------------------------------------------------- */

@@ -2,15 +2,19 @@
  *
  * The messages are written into the sub-allocations of the receive buffer
  * once, when a guest wants frames; a frame then costs the host an entry in a
- * transfer-pages packet and nothing else.  Which frame a sub-allocation holds
- * never changes: number i is in the i-th, and its flow is i modulo the number
- * of flows, so there are never more flows than sub-allocations in turn. */
+ * transfer-pages packet and nothing else.  Frame i is in the i-th, and the
+ * flows that take a channel are in the sub-allocations of that channel in
+ * turn, so there are never more flows than sub-allocations.  They are written
+ * anew when flows take other channels; what the guest still has, when it comes
+ * back. */
 
 #pragma once
 
+#include <functional>
 #include <vector>
 
 #include "host/netvsp/oids.h"
+#include "host/netvsp/receive_buffer.h"
 #include "host/wires/round_trips.h"
 #include "host/wires/sink.h"
 #include "wire/ring.h"
@@ -38,17 +42,27 @@ class Generator {
 public:
     Generator(const NicConfig &nic, const Sink &sink);
 
-    /* Writes the messages, with frames of `max_frame` bytes at most, into the
-     * sub-allocations from `first` on; each is `suballoc_size` bytes of
-     * `buffer`. */
-    void prefill(MutableBytes buffer, uint32_t suballoc_size, uint32_t first,
-                 uint32_t max_frame, const Oids &oids);
+    /* Writes the messages into the sub-allocations of `buffer`, which is
+     * attached.  `open` says which of `channels` channels takes the frames
+     * that the indirection table gives to another one.  Both must outlive
+     * it. */
+    void lay_out(ReceiveBuffer &buffer, const Oids &oids, uint32_t channels,
+                 const std::function<uint32_t(uint32_t)> &open);
 
-    /* The message in a sub-allocation. */
-    [[nodiscard]] const wire::TransferPageRange &
-    message(uint32_t index) const
+    /* Whether any flow takes the channel. */
+    [[nodiscard]] bool
+    feeds(uint32_t channel) const
     {
-        return messages_[index];
+        return !flows_[channel].empty();
+    }
+    /* The message in a sub-allocation of that channel. */
+    [[nodiscard]] const wire::TransferPageRange &
+    message(uint32_t index, uint32_t channel)
+    {
+        if (messages_[index].layout != layout_) {
+            write(index, channel);
+        }
+        return messages_[index].range;
     }
     /* Header and per-packet info of each. */
     [[nodiscard]] uint32_t
@@ -89,6 +103,7 @@ public:
     }
 
 private:
+    void write(uint32_t index, uint32_t channel);
     [[nodiscard]] uint64_t due_by_pace(uint64_t now_ns, uint64_t outstanding);
     [[nodiscard]] uint64_t transfer_size(uint64_t batch) const;
     [[nodiscard]] uint64_t due_in_loop(uint64_t now_ns);
@@ -97,7 +112,15 @@ private:
     const NicConfig &nic_;
     const Sink &sink_;
     Pace pace_;
-    std::vector<wire::TransferPageRange> messages_;
+    struct Message {
+        wire::TransferPageRange range{};
+        uint32_t layout = 0; /* As of which it was written. */
+    };
+    std::vector<Message> messages_;
+    uint32_t layout_ = 0;
+    ReceiveBuffer *buffer_ = nullptr;
+    const Oids *oids_ = nullptr;
+    std::vector<std::vector<uint32_t>> flows_; /* Of each channel. */
     uint32_t head_size_ = 0;
     GeneratorCounters counters_;
     uint64_t due_ = 0; /* Of the round. */

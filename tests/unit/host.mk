@@ -2,6 +2,7 @@
 check_PROGRAMS += tests/unit/host-tests
 UNIT_TESTS += tests/unit/host-tests
 tests_unit_host_tests_SOURCES = \
+	tests/unit/host_channels_test.cc \
 	tests/unit/host_checksum_test.cc \
 	tests/unit/host_config_test.cc \
 	tests/unit/host_data_test.cc \
@@ -15,6 +16,7 @@ tests_unit_host_tests_SOURCES = \
 	tests/unit/host_oid_test.cc \
 	tests/unit/host_pcap_test.cc \
 	tests/unit/host_ring_test.cc \
+	tests/unit/host_scaling_test.cc \
 	tests/unit/host_trace_test.cc \
 	tests/unit/vmm_acpi_test.cc \
 	tests/unit/vmm_boot_test.cc \

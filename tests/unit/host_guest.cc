@@ -12,6 +12,7 @@ constexpr char kGuid[] = "f8615163-0000-1000-2000-00155d000001";
 /* Control words (A.2). */
 constexpr size_t kWriteIndex = 0;
 constexpr size_t kReadIndex = 4;
+constexpr size_t kFeatureBits = 64;
 
 uint32_t &
 word(std::span<std::byte> ring, size_t at)
@@ -203,11 +204,13 @@ ArrayMemory::read(std::span<const GpaPiece> pieces, MutableBytes to)
     return true;
 }
 
-FakeFrontEnd::FakeFrontEnd(size_t ring_data)
+FakeLink::FakeLink(size_t ring_data)
     : ring_size_(kPage + ring_data),
       to_host_(std::make_unique<std::byte[]>(ring_size_)),
       to_guest_(std::make_unique<std::byte[]>(ring_size_))
 {
+    word(to_host_ring(), kFeatureBits) = 1;
+    word(to_guest_ring(), kFeatureBits) = 1;
 }
 
 MutableBytes
@@ -248,9 +251,6 @@ Guest::Guest(const std::string &options, size_t ring_data)
                        (options.empty() ? "" : "," + options))),
       front_end(ring_data)
 {
-    /* As the kernel leaves the rings of a channel that it opens. */
-    to_host_word(64) = 1;
-    to_guest_word(64) = 1;
     Backend *wire = &backend;
     if (config.generator) {
         wire = &generator.emplace(config, counters.wire);

@@ -111,10 +111,10 @@ public:
     bool read(std::span<const GpaPiece> pieces, MutableBytes to) override;
 };
 
-/* The seam to the host, on plain memory. */
-class FakeFrontEnd : public FrontEnd, public ChannelLink {
+/* A channel on plain memory, as the kernel leaves one that it opens. */
+class FakeLink : public ChannelLink {
 public:
-    explicit FakeFrontEnd(size_t ring_data = 8 * 4096);
+    explicit FakeLink(size_t ring_data = 8 * 4096);
 
     MutableBytes
     to_host_ring() override
@@ -125,12 +125,6 @@ public:
     to_guest_ring() override
     {
         return {to_guest_.get(), ring_size_};
-    }
-    MutableBytes gpadl(uint32_t handle) override;
-    GuestMemory &
-    memory() override
-    {
-        return gpa;
     }
     void
     interrupt() override
@@ -148,18 +142,38 @@ public:
         return 1000;
     }
 
-    ArrayMemory gpa;
     unsigned interrupts = 0;
-    Buffer receive = Buffer(128 * 1024);
-    Buffer send = Buffer(8 * 6144);
-
-    static constexpr uint32_t kReceiveGpadl = 71;
-    static constexpr uint32_t kSendGpadl = 72;
 
 private:
     size_t ring_size_;
     std::unique_ptr<std::byte[]> to_host_;
     std::unique_ptr<std::byte[]> to_guest_;
+};
+
+/* The seam to the host, and the primary channel. */
+class FakeFrontEnd : public FrontEnd, public FakeLink {
+public:
+    using FakeLink::FakeLink;
+
+    MutableBytes gpadl(uint32_t handle) override;
+    GuestMemory &
+    memory() override
+    {
+        return gpa;
+    }
+    void
+    offer_subchannels(uint32_t count) override
+    {
+        offered += count;
+    }
+
+    ArrayMemory gpa;
+    uint32_t offered = 0;
+    Buffer receive = Buffer(128 * 1024);
+    Buffer send = Buffer(8 * 6144);
+
+    static constexpr uint32_t kReceiveGpadl = 71;
+    static constexpr uint32_t kSendGpadl = 72;
 };
 
 /* A wire whose frames the test puts in and takes out. */

@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
+#include <set>
 #include <thread>
 
 #include <fcntl.h>
@@ -568,6 +570,207 @@ TEST_F(HostMachine, MasksInterruptsAsTheKernelWould)
         }
     }
 }
+
+/* --- Sub-channels ------------------------------------------------------ */
+
+/* A session up to the receive buffer, and a request for sub-channels. */
+void
+ask_for_subchannels(SocketGuest &guest, uint32_t monitor_id,
+                    const fs::path &device, uint32_t count)
+{
+    ASSERT_TRUE(guest.init(monitor_id));
+    std::string name = contents(device / "uio/uio0/maps/map3/name");
+    auto gpadl = static_cast<uint32_t>(
+        std::stoul(name.substr(std::string("recv:").size())));
+    const Message messages[] = {
+        Message().u32(125).u32(1514).u32(0).u64(8).zeros(20),
+        Message().u32(100).u32(6).u32(30).zeros(28),
+        Message().u32(101).u32(gpadl).u16(0xcafe).zeros(30),
+        Message().u32(133).u32(1).u32(count).zeros(28)};
+    for (const Message &message : messages) {
+        auto type = load<uint32_t>(message);
+        bool asks = type == 101 || type == 133;
+        write_packet(guest.to_host_ring(), 6, type, asks ? 1 : 0, {}, message);
+        guest.signal(monitor_id);
+        if (asks) {
+            std::optional<HostPacket> reply = guest.wait_packet();
+            ASSERT_TRUE(reply);
+            ASSERT_EQ(load<uint32_t>(reply->payload, 4), 1u);
+        }
+    }
+}
+
+/* Directories of channels but the primary, by what is in subchannel_id, once
+ * there are so many with rings. */
+std::map<std::string, fs::path>
+wait_channels(const fs::path &device, size_t count)
+{
+    auto deadline = std::chrono::steady_clock::now() +
+                    std::chrono::milliseconds(kPatienceMs);
+    for (;;) {
+        std::map<std::string, fs::path> found;
+        bool rings = true;
+        for (const auto &entry : fs::directory_iterator(device / "channels")) {
+            std::string index = contents(entry.path() / "subchannel_id");
+            if (entry.path().filename().string()[0] != '.' && index != "0\n" &&
+                !index.empty()) {
+                found[index] = entry.path();
+                rings &= fs::exists(entry.path() / "ring");
+            }
+        }
+        if ((found.size() == count && rings) ||
+            std::chrono::steady_clock::now() > deadline) {
+            return found;
+        }
+        std::this_thread::yield();
+    }
+}
+
+TEST_F(HostMachine, ShowsSubchannelsAsTheKernelDoes)
+{
+    add(kFirst, ",max-queues=4");
+    add(kSecond, ",max-queues=4");
+    SocketGuest guest(uio());
+    (void) guest.hello();
+    ask_for_subchannels(guest, monitor_id(), device(), 3);
+    auto channels = wait_channels(device(), 3);
+    ASSERT_EQ(channels.size(), 3u);
+    std::set<std::string> monitors = {
+        contents(device() / "monitor_id"),
+        contents(device(kSecond) / "monitor_id")};
+    for (const char *index : {"1\n", "2\n", "3\n"}) {
+        fs::path channel = channels.at(index);
+        EXPECT_EQ(fs::file_size(channel / "ring"), 4u << 20);
+        EXPECT_EQ(contents(channel / "cpu"), "0\n");
+        EXPECT_TRUE(monitors.insert(contents(channel / "monitor_id")).second);
+    }
+    /* All relids are apart: four lines here, and another NIC's. */
+    std::string lines = contents(device() / "channel_vp_mapping");
+    EXPECT_EQ(std::count(lines.begin(), lines.end(), '\n'), 4);
+    EXPECT_FALSE(
+        fs::exists(device() / "channels" / contents(device(kSecond) / "id")));
+
+    /* What is written there is answered there, and signalled like it. */
+    fs::path second = channels.at("2\n");
+    UniqueFd file(open((second / "ring").c_str(), O_RDWR | O_CLOEXEC));
+    void *at = mmap(nullptr, 4u << 20, PROT_READ | PROT_WRITE, MAP_SHARED,
+                    file.get(), 0);
+    ASSERT_NE(at, MAP_FAILED);
+    MutableBytes rings(static_cast<std::byte *>(at), 4u << 20);
+    EXPECT_EQ(load<uint32_t>(rings, 64), 1u);
+    write_packet(rings.first(2u << 20), 6, 99, 1, {},
+                 Message().u32(107).u32(0).u32(0).u32(60).zeros(24));
+    guest.signal(
+        static_cast<uint32_t>(std::stoul(contents(second / "monitor_id"))));
+    auto deadline = std::chrono::steady_clock::now() +
+                    std::chrono::milliseconds(kPatienceMs);
+    std::optional<HostPacket> answer;
+    while (!answer && std::chrono::steady_clock::now() < deadline) {
+        answer = read_packet(rings.subspan(2u << 20));
+    }
+    ASSERT_TRUE(answer);
+    EXPECT_EQ(answer->trans_id, 99u);
+    Machine::Json stats = machine->stats(kFirst);
+    ASSERT_EQ(stats["channels"].size(), 4u);
+    EXPECT_EQ(stats["channels"][2]["tx_messages"], 1);
+
+    /* A write to the device is for all of its channels. */
+    for (uint32_t value : {0u, 1u}) {
+        guest.send(Message().u32(2).u32(value));
+        std::atomic_ref mask(
+            *reinterpret_cast<uint32_t *>(rings.data() + (2u << 20) + 8));
+        while (mask.load() != (value ? 0u : 1u)) {
+            std::this_thread::yield();
+        }
+    }
+    munmap(at, 4u << 20);
+}
+
+TEST_F(HostMachine, TakesSubchannelsBackWithTheirSession)
+{
+    add(kFirst, ",max-queues=16");
+    size_t descriptors = 0;
+    for (int i = 0; i < 5; i++) {
+        {
+            SocketGuest guest(uio());
+            (void) guest.hello();
+            ask_for_subchannels(guest, monitor_id(), device(), 15);
+            ASSERT_EQ(wait_channels(device(), 15).size(), 15u);
+        }
+        wait_state("closed");
+        EXPECT_TRUE(wait_channels(device(), 0).empty());
+        EXPECT_EQ(contents(device() / "channel_vp_mapping"),
+                  contents(device() / "id").substr(0, 1) + ":0\n");
+        if (i == 0) {
+            descriptors = open_descriptors();
+        }
+        EXPECT_EQ(open_descriptors(), descriptors);
+    }
+}
+
+TEST(HostChannelNumbers, ComeBackAndAreNeverInUseTwice)
+{
+    using Monitor = ChannelNumbers::Monitor;
+    ChannelNumbers numbers;
+    auto kept = numbers.take(Monitor::kNeeded);
+    EXPECT_EQ(kept.relid(), 1u);
+    EXPECT_EQ(kept.monitor_id(), 0u);
+    uint32_t last = 1;
+    for (int i = 0; i < 5000; i++) {
+        auto lease = numbers.take(Monitor::kIfFree);
+        /* Late again: upwards, and around once. */
+        EXPECT_EQ(lease.relid(), last < 2047 ? last + 1 : 2u);
+        EXPECT_EQ(lease.monitor_id(), 1u);
+        last = lease.relid();
+    }
+    std::vector<ChannelNumbers::Lease> all;
+    for (int i = 1; i < 128; i++) {
+        all.push_back(numbers.take(Monitor::kNeeded));
+    }
+    EXPECT_THROW(all.push_back(numbers.take(Monitor::kNeeded)), HostError);
+    for (int i = 128; i < 2047; i++) {
+        all.push_back(numbers.take(Monitor::kIfFree));
+        EXPECT_FALSE(all.back().monitor_id());
+    }
+    EXPECT_THROW(all.push_back(numbers.take(Monitor::kNone)), HostError);
+    all.front() = {};
+    EXPECT_TRUE(numbers.take(Monitor::kNeeded).monitor_id());
+}
+
+TEST_F(HostMachine, OffersSubchannelsWithoutAMonitorWhenIdsAreUsedUp)
+{
+    add(kFirst, ",max-queues=64");
+    /* Of 128 ids, one each for 66 NICs. */
+    for (int i = 100; i < 166; i++) {
+        add("f8615163-0000-1000-2000-00155d000" + std::to_string(i),
+            ",driver=hv_netvsc");
+    }
+    SocketGuest guest(uio());
+    (void) guest.hello();
+    ask_for_subchannels(guest, monitor_id(), device(), 63);
+    auto channels = wait_channels(device(), 63);
+    EXPECT_EQ(channels.size(), 63u);
+    size_t monitored = 0;
+    for (const auto &[index, channel] : channels) {
+        monitored += fs::exists(channel / "monitor_id");
+    }
+    EXPECT_EQ(monitored, 128u - 67u);
+}
+
+TEST_F(HostMachine, RemovesANicWithItsSubchannels)
+{
+    add(kFirst, ",max-queues=4");
+    SocketGuest guest(uio());
+    (void) guest.hello();
+    ask_for_subchannels(guest, monitor_id(), device(), 3);
+    EXPECT_EQ(wait_channels(device(), 3).size(), 3u);
+    machine->remove(kFirst);
+    EXPECT_FALSE(fs::exists(device()));
+    add(kFirst);
+    EXPECT_EQ(monitor_id(), 0u);
+}
+
+/* --- The end of a NIC -------------------------------------------------- */
 
 TEST_F(HostMachine, TellsTheGuestThatItsNicIsGone)
 {

@@ -82,7 +82,7 @@ TEST_F(HostOid, AnnouncesOneQueueAnd128TableEntries)
 {
     Buffer input = Message().u8(0x88).u8(2).u16(18).zeros(14).buffer();
     EXPECT_EQ(to_hex(query(0x00010203, input)),
-              to_hex(from_hex("88021200 01030000 01000000 01000000 8000")));
+              to_hex(from_hex("88021200 011b0000 01000000 01000000 8000")));
 }
 
 TEST_F(HostOid, RefusesUnknownOnesWellFormed)

@@ -62,7 +62,13 @@ class Data:
         self.rss_queues = 0
         self.rss_used = False            # a SET that turns RSS on was seen
         self.rss_key = None              # None until answered; () when the
-        self.train = None                # hashes can no longer be checked
+                                         # hashes can no longer be checked
+        self.tables = [()]               # RSS, () while it is off: the one
+                                         # that holds, then what was asked
+        self.table_lost = False          # one was kept that nobody saw
+        self.channel = 0                 # of the frames that follow
+        self.queues = {}                 # channel -> [tx, rx] frames
+        self.train = None
         self.packet = None
 
     # ---- What control messages decided -----------------------------------
@@ -84,6 +90,7 @@ class Data:
 
     def rss_set(self, data):
         flags = U16.unpack_from(data, 4)[0]
+        self.table_asked(data, flags)
         if not flags & 0x10 and U32.unpack_from(data, 8)[0] & 1:
             self.rss_used = True
 
@@ -91,6 +98,10 @@ class Data:
         """Once a second key was set, frames hashed with the first may still
         come; from then on hash values are not compared."""
         flags = U16.unpack_from(data, 4)[0]
+        if status:
+            self.tables[1:] = []
+        else:
+            self.tables = self.tables[-1:]
         size = U16.unpack_from(data, 20)[0]
         at = U32.unpack_from(data, 24)[0]
         if status or flags & 0x18 or size != 40:
@@ -100,6 +111,20 @@ class Data:
             self.rss_key = key
         elif self.rss_key != key:
             self.rss_key = ()
+
+    def table_asked(self, data, flags):
+        """F.5: where frames go, from the answer on at the latest."""
+        size = U16.unpack_from(data, 12)[0]
+        at = U32.unpack_from(data, 16)[0]
+        table = self.tables[-1]
+        if flags & 0x10 or (not flags & 2
+                            and not U32.unpack_from(data, 8)[0] & 0xFF):
+            table = ()
+        elif not flags & 4:
+            table = struct.unpack_from(f'<{size // 4}I', data, at)
+        elif not table:
+            self.table_lost = True       # kept from before it was off
+        self.tables.append(table)
 
     # ---- Guest to host ---------------------------------------------------
 
@@ -129,6 +154,10 @@ class Data:
                                 'one message.', buf, at, 'RNDIS message')
             at = self.message(buf, have, at, total, False)
         self.tx.messages += 1
+        self.count(channel, 0, number)
+
+    def count(self, channel, way, frames):
+        self.queues.setdefault(channel, [0, 0])[way] += frames
 
     # ---- Host to guest ---------------------------------------------------
 
@@ -155,7 +184,10 @@ class Data:
         if channel and not self.rss_used:                             # D.7
             raise Violation(f'A frame on subchannel {channel} before the '
                             'guest configured RSS.', buf, 0, 'RNDIS message')
+        self.channel = channel
+        frames = self.rx.frames
         end = self.message(buf, have, 0, len(buf), True)
+        self.count(channel, 1, self.rx.frames - frames)
         # A range may be rounded up to 8; more would be bytes of no message.
         if len(buf) - end > 7:
             raise Violation(f'The message has {end} bytes, its range '
@@ -386,6 +418,7 @@ class Data:
                 raise Violation('An ordinary frame inside a coalesced one.',
                                 buf, at, 'RNDIS message')
             self.frame(buf, at, frame, size, seen, None, limit)
+            self.check_queue(None, buf, at)
             self.rx.frames += 1
             self.rx.bytes += size
             return
@@ -409,6 +442,27 @@ class Data:
                              coalesced)
         if HASH_INFO in elements:
             self.rx_hash(elements, buf, frame, size, seen)
+        self.check_queue(elements[HASH][0] if HASH in elements else None, buf,
+                         at)
+
+    def check_queue(self, value, buf, at):
+        """F.5: a frame takes the channel that the guest's table has for its
+        hash, one without a hash the primary.  Until the host has announced
+        that all channels are open, it may deliver there instead."""
+        if self.table_lost or not self.rss_used:
+            return
+        wanted = set()
+        for table in self.tables:
+            wanted.add(table[value % len(table)]
+                       if table and value is not None else 0)
+        if not self.session.table_announced:
+            wanted.add(0)
+        if self.channel not in wanted:
+            what = 'without a hash' if value is None \
+                else f'of hash 0x{value:08x}'
+            where = ' or '.join(str(channel) for channel in sorted(wanted))
+            raise Violation(f'A frame {what} is on channel {self.channel}; it '
+                            f'belongs on {where}.', buf, at, 'RNDIS message')
 
     def rsc(self, value, where, buf):
         """E.11: u8 version, u8 flags, u16 packet id.  Returns whether this

@@ -113,6 +113,7 @@ class Setup:
         self.recv_revoked = self.send_revoked = False
         self.subchannels_asked = False
         self.vf_associations = 0
+        self.table_announced = False     # G.1: after all channels are open
 
     def raise_frame_limit(self, size):
         """'size' counts the 14 bytes of the Ethernet header; a tag inside
@@ -382,6 +383,7 @@ class Setup:
             if queue >= self.channels:
                 raise Violation(f'{name} sends to channel {queue} of '
                                 f'{self.channels}.', data, entry)
+        self.table_announced = True
 
 
 GUEST_MESSAGES = {

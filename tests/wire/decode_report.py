@@ -59,6 +59,9 @@ def session_report(session):
                'messages': data.rx.messages,
                'ring_packets': sum(r.packets for r in to_guest),
                'ring_bytes': sum(r.bytes for r in to_guest)},
+        'queues': {str(channel): {'tx_frames': frames[0],
+                                  'rx_frames': frames[1]}
+                   for channel, frames in sorted(data.queues.items())},
         'clean': not why,
         'unclean': why,
     }

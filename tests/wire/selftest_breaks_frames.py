@@ -188,6 +188,16 @@ FRAMES = [
     ('subchannel before RSS', linux, both(
         put('s.rss.bytes', 28 + 4, '<H', 0x10)),
      'before the guest configured RSS'),
+    ('frame on the channel of another hash', linux,
+     put('rx.sub.bytes', 72, '<I', 2),
+     'of hash 0x00000002 is on channel 1; it belongs on 0'),
+    ('frame on the primary channel instead of its own', linux,
+     put('s.rss.bytes', 28 + 40, '<I', 1),
+     'of hash 0x51ccc178 is on channel 0; it belongs on 1'),
+    ('frame without a hash on a subchannel', linux, both(
+        put('rx.sub.bytes', 64, '<I', 6),
+        put('rx.sub.bytes', 72, '<I', 0x645)),
+     'without a hash is on channel 1'),
     ('checksum request bits', sends(rndis_packet(TCP4, element(
         0, TX4 | 0x20))), nothing, 'undefined bits'),
     ('checksum request of both IP', sends(rndis_packet(TCP4, element(

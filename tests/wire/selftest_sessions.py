@@ -178,8 +178,9 @@ def linux(trace=None, nic=0, closed=True, late=False):
     ], 3, [17000, 30, 31, 32, 17977, 29], 'rx.batch')
     w.taken(3, 'rx.batch.taken')
     w.taken(7, 'rx.one.taken')
-    w.deliver([rndis_packet(ipv4(6, 200), element(0, 0x28))], 3, [30],
-              'rx.sub', channel=1)
+    w.deliver([rndis_packet(ipv4(6, 200),
+                            element(0, 0x28) + element(8, 0x51CCC179))], 3,
+              [30], 'rx.sub', channel=1)
     w.taken(3, 'rx.sub.taken', channel=1)
     big = ipv4(6, 1400)
     w.deliver([
