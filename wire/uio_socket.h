@@ -1,22 +1,31 @@
 /* The emulated UIO device: what goes over the SOCK_SEQPACKET socket that
  * stands at <root>/dev/uioN where the kernel has a character device.
  *
- * Ours alone (design, seam 1).  A connection is one open(): the client sends
- * Hello, the host answers HelloReply; its ancillary data hold, in this order,
- * the memfds of the kUioMaps maps and one eventfd.  The memfds are sealed
- * (F_SEAL_GROW, F_SEAL_SHRINK, F_SEAL_SEAL), so neither side can make the
- * other one fault; the client checks the seals.  The channel opens with the
- * first connection and closes with the last.  The eventfd stands for read():
- * the host adds 1 for each interrupt.  A hang-up means the device is gone. */
+ * Ours alone.  A connection is one open(): the client sends Hello, the host
+ * answers HelloReply; its ancillary data hold, in this order, the memfds of
+ * the kUioMaps maps.  Each side demands of the other's memfds that they are
+ * sealed (kSeals), so neither can make the other one fault.  The channel
+ * opens with the first connection and closes with the last.  Interrupt stands
+ * for read(): one message for each, or fewer while some wait unread.  A
+ * hang-up means the device is gone.
+ *
+ * Nothing but that memory is shared: a file description that both hold, as
+ * of an eventfd, has one O_NONBLOCK for both, and either could make the other
+ * wait for ever.  After the hello, both send and receive with MSG_DONTWAIT. */
 
 #pragma once
+
+#include <fcntl.h>
 
 #include "wire/vmbus.h"
 
 namespace netvsc::wire::uio_socket {
 
 inline constexpr uint32_t kMagic = 0x76736e75; /* "unsv" */
-inline constexpr uint32_t kVersion = 1;
+inline constexpr uint32_t kVersion = 2;
+
+/* Of each memfd, in both directions. */
+inline constexpr int kSeals = F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL;
 
 /* Client to host. */
 inline constexpr uint32_t kHello = 1;
@@ -25,6 +34,7 @@ inline constexpr uint32_t kDmaRegion = 3;  /* Ancillary data: one memfd. */
 /* Host to client. */
 inline constexpr uint32_t kHelloReply = 101;
 inline constexpr uint32_t kRescind = 102;
+inline constexpr uint32_t kInterrupt = 103;
 
 struct Hello {
     uint32_t type;
@@ -64,5 +74,12 @@ struct Rescind {
     uint32_t type;
 };
 NETVSC_WIRE_SIZE(Rescind, 4);
+
+/* When the client has left so many unread that its socket is full, the next
+ * one is not sent: it would tell it nothing new. */
+struct Interrupt {
+    uint32_t type;
+};
+NETVSC_WIRE_SIZE(Interrupt, 4);
 
 } // namespace netvsc::wire::uio_socket

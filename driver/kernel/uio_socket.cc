@@ -25,8 +25,9 @@ using namespace wire::uio_socket;
 /* How long a live host may take to answer Hello: it is a local process. */
 constexpr timeval kHelloDeadline = {15, 0};
 
-/* The memfds of the maps and the eventfd (wire/uio_socket.h). */
-constexpr unsigned kReplyFds = wire::kUioMaps + 1;
+/* Messages read by one wait(): a host that sends them without end is not to
+ * keep the control thread from its other work. */
+constexpr unsigned kMessagesPerWait = 64;
 
 Error
 system_error(const std::string &path, const std::string &what)
@@ -76,12 +77,12 @@ private:
     Status take_alone(int rings, const std::string &path);
     Result<HelloReply> receive_reply(const std::string &path);
     Status check_seals(int fd, uint64_t size, const std::string &path);
+    bool read_messages();
 
     FileDescriptor socket_;
     FileDescriptor lock_; /* On the memory of the rings. */
     WakeEvent wake_;
-    FileDescriptor interrupt_;
-    std::array<FileDescriptor, kReplyFds> fds_;
+    std::array<FileDescriptor, wire::kUioMaps> fds_;
     std::array<Mapping, wire::kUioMaps> maps_;
     bool removed_ = false;
 };
@@ -91,7 +92,7 @@ UioSocket::receive_reply(const std::string &path)
 {
     HelloReply reply = {};
     iovec iov = {&reply, sizeof reply};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kReplyFds)];
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * wire::kUioMaps)];
     msghdr message = {};
     message.msg_iov = &iov;
     message.msg_iovlen = 1;
@@ -111,9 +112,10 @@ UioSocket::receive_reply(const std::string &path)
                 int fd;
                 std::memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
                 FileDescriptor owned(fd);
-                if (received < kReplyFds) {
-                    fds_[received++] = std::move(owned);
+                if (received < fds_.size()) {
+                    fds_[received] = std::move(owned);
                 }
+                received++;
             }
         }
     }
@@ -126,7 +128,7 @@ UioSocket::receive_reply(const std::string &path)
         return Error{code, "The emulated host refuses to open " + path + " (" +
                                std::generic_category().message(code) + ")."};
     }
-    if (reply.maps != wire::kUioMaps || received != kReplyFds) {
+    if (reply.maps != wire::kUioMaps || received != wire::kUioMaps) {
         return protocol_error(path, "sends the wrong number of maps");
     }
     return reply;
@@ -137,9 +139,8 @@ UioSocket::check_seals(int fd, uint64_t size, const std::string &path)
 {
     /* Unsealed, the host could shrink the file under us: SIGBUS. */
     int seals = ::fcntl(fd, F_GET_SEALS);
-    int wanted = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
     struct stat st;
-    if (seals < 0 || (seals & wanted) != wanted) {
+    if (seals < 0 || (seals & kSeals) != kSeals) {
         return protocol_error(path, "sends memory that is not sealed");
     }
     if (::fstat(fd, &st) != 0 || static_cast<uint64_t>(st.st_size) < size) {
@@ -201,10 +202,26 @@ UioSocket::say_hello(const DeviceInfo &info)
         }
         fds_[i] = FileDescriptor();
     }
-    interrupt_ = std::move(fds_[wire::kUioMaps]);
-    int flags = ::fcntl(interrupt_.get(), F_GETFL);
-    ::fcntl(interrupt_.get(), F_SETFL, flags | O_NONBLOCK);
     return ok();
+}
+
+/* Takes the interrupts that wait.  False when the host rescinded the device,
+ * died, or sends anything else. */
+bool
+UioSocket::read_messages()
+{
+    for (unsigned i = 0; i < kMessagesPerWait; i++) {
+        Interrupt message = {};
+        ssize_t n =
+            ::recv(socket_.get(), &message, sizeof message, MSG_DONTWAIT);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+            break;
+        }
+        if (n != sizeof message || message.type != kInterrupt) {
+            return false;
+        }
+    }
+    return true;
 }
 
 Uio::Event
@@ -213,27 +230,21 @@ UioSocket::wait(Clock::time_point deadline)
     if (removed_) {
         return Event::kRemoved;
     }
-    pollfd fds[] = {{socket_.get(), POLLIN, 0},
-                    {wake_.fd(), POLLIN, 0},
-                    {interrupt_.get(), POLLIN, 0}};
-    int n = ::poll(fds, 3, poll_timeout(deadline));
+    pollfd fds[] = {{socket_.get(), POLLIN, 0}, {wake_.fd(), POLLIN, 0}};
+    int n = ::poll(fds, 2, poll_timeout(deadline));
     if (n <= 0) {
         return Event::kTimeout;
     }
-    if (fds[0].revents) {
-        /* A rescind, or the host died: nothing else comes this way. */
+    /* Before the wake: a removal is never behind anything else. */
+    if (fds[0].revents && !read_messages()) {
         removed_ = true;
         return Event::kRemoved;
     }
     if (fds[1].revents) {
+        /* An interrupt taken with it is not lost: whoever was woken looks at
+         * the ring as well. */
         wake_.clear();
         return Event::kWoken;
-    }
-    uint64_t count;
-    if ((fds[2].revents & POLLERR) ||
-        ::read(interrupt_.get(), &count, sizeof count) != sizeof count) {
-        removed_ = true;
-        return Event::kRemoved;
     }
     return Event::kInterrupt;
 }

@@ -4,7 +4,6 @@
 #include <array>
 
 #include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 #include "host/base/error.h"
@@ -138,11 +137,12 @@ UioDevice::show_channels()
 void
 UioDevice::interrupt()
 {
+    uio::Interrupt interrupt{uio::kInterrupt};
     for (const auto &[fd, client] : clients_) {
-        if (client.event) {
-            /* Fails only when nobody has read for 2^64 interrupts, or when
-             * the client filled the counter itself. */
-            eventfd_write(client.event.get(), 1);
+        if (client.user) {
+            /* A client whose socket is full has interrupts to read. */
+            send(fd, &interrupt, sizeof interrupt,
+                 MSG_DONTWAIT | MSG_NOSIGNAL);
         }
     }
 }
@@ -209,10 +209,10 @@ UioDevice::handle(Client &client, Bytes message, std::vector<UniqueFd> &fds)
         return false;
     }
     auto type = load<uint32_t>(message);
-    if (type == uio::kHello && !client.event) {
+    if (type == uio::kHello && !client.user) {
         return handle_hello(client, message);
     }
-    if (!client.event) {
+    if (!client.user) {
         return false;
     }
     if (type == uio::kIrqControl &&
@@ -253,7 +253,7 @@ UioDevice::handle_hello(Client &client, Bytes message)
     maps[wire::kUioMapMonitorPage] = &pages_.monitor_page();
     maps[wire::kUioMapReceiveBuffer] = &receive_buffer_;
     maps[wire::kUioMapSendBuffer] = &send_buffer_;
-    std::array<int, wire::kUioMaps + 1> fds;
+    std::array<int, wire::kUioMaps> fds;
     reply.maps = wire::kUioMaps;
     for (unsigned i = 0; i < wire::kUioMaps; i++) {
         fds[i] = maps[i]->fd();
@@ -262,12 +262,7 @@ UioDevice::handle_hello(Client &client, Bytes message)
     /* A guest that closed and opens again wants a new session, as from a
      * kernel: its hang-up may still wait behind this message. */
     drop_gone(client);
-    client.event = UniqueFd(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
-    if (!client.event) {
-        return false;
-    }
-    fds.back() = client.event.get();
-
+    client.user = true;
     /* The channel is open before the client knows it. */
     if (users_++ == 0) {
         process_.attach(client.pid);
@@ -314,7 +309,7 @@ UioDevice::drop_gone(const Client &but)
 void
 UioDevice::disconnect(int fd)
 {
-    bool user = static_cast<bool>(clients_[fd].event);
+    bool user = clients_[fd].user;
     nic_.loop().forget(fd);
     clients_.erase(fd);
     if (user && --users_ == 0) {

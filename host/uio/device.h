@@ -54,7 +54,7 @@ public:
 private:
     struct Client {
         UniqueFd socket;
-        UniqueFd event; /* From the hello on. */
+        bool user = false; /* From the hello on. */
         pid_t pid = 0;
     };
 

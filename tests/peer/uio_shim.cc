@@ -9,11 +9,13 @@
  * Every open() is a connection of its own, as it is an open file of its own
  * in the kernel: DPDK holds one open for interrupts and opens, maps and
  * closes once more for each map, and it is the host that counts them.  What
- * open() returns is the host's eventfd, so poll() and epoll need no help.
+ * open() returns is the connection, on which interrupts arrive as messages,
+ * so poll(), epoll and O_NONBLOCK need no help.
  *
  * Nothing of driver/ is in here: what DPDK says about the host is to owe
  * nothing to our own driver. */
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdarg>
@@ -26,7 +28,6 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -49,9 +50,6 @@ constexpr int kMaxFd = 1024;
 /* How long a live host may take to answer Hello: it is a local process. */
 constexpr timeval kHelloDeadline = {15, 0};
 
-/* The memfds of the maps and the eventfd. */
-constexpr unsigned kReplyFds = kUioMaps + 1;
-
 /* libc's function of this name, behind ours. */
 template <typename F>
 F *
@@ -67,9 +65,8 @@ real_close(int fd)
     return function(fd);
 }
 
-/* One open() of a device, found by the eventfd that the caller holds. */
+/* One open() of a device, found by the connection that the caller holds. */
 struct OpenFile {
-    int socket = -1;
     std::array<int, kUioMaps> maps = {-1, -1, -1, -1, -1};
     std::array<uint64_t, kUioMaps> sizes = {};
     /* What read() reports: the interrupts so far. */
@@ -81,9 +78,6 @@ struct OpenFile {
             if (map >= 0) {
                 real_close(map);
             }
-        }
-        if (socket >= 0) {
-            real_close(socket);
         }
     }
 };
@@ -143,7 +137,7 @@ connect_to_host(const char *name)
 /* Receives HelloReply and its descriptors.  Returns 0 or an errno; stores in
  * `fds` those that arrived, whatever else is wrong. */
 int
-receive_reply(int socket, HelloReply &reply, std::array<int, kReplyFds> &fds)
+receive_reply(int socket, HelloReply &reply, std::array<int, kUioMaps> &fds)
 {
     iovec iov = {&reply, sizeof reply};
     alignas(cmsghdr) char control[CMSG_SPACE(sizeof fds)];
@@ -161,7 +155,7 @@ receive_reply(int socket, HelloReply &reply, std::array<int, kReplyFds> &fds)
     size_t bytes = 0;
     if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
         bytes = c->cmsg_len - CMSG_LEN(0);
-        std::memcpy(fds.data(), CMSG_DATA(c), bytes);
+        std::memcpy(fds.data(), CMSG_DATA(c), std::min(bytes, sizeof fds));
     }
     if (n != sizeof reply || reply.type != kHelloReply ||
         reply.magic != kMagic || reply.version != kVersion) {
@@ -178,73 +172,67 @@ int
 open_device(const char *name, int flags)
 {
     auto file = std::make_unique<OpenFile>();
-    file->socket = connect_to_host(name);
-    if (file->socket < 0) {
+    int socket = connect_to_host(name);
+    if (socket < 0) {
         return -1;
     }
-    ::setsockopt(file->socket, SOL_SOCKET, SO_RCVTIMEO, &kHelloDeadline,
+    ::setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &kHelloDeadline,
                  sizeof kHelloDeadline);
     Hello hello = {kHello, kMagic, kVersion, sizeof hello};
-    if (::send(file->socket, &hello, sizeof hello, MSG_NOSIGNAL) < 0) {
-        return -1;
-    }
-
     HelloReply reply = {};
-    std::array<int, kReplyFds> fds;
-    fds.fill(-1);
-    int code = receive_reply(file->socket, reply, fds);
-    for (unsigned i = 0; i < kUioMaps; i++) {
-        file->maps[i] = fds[i];
-        file->sizes[i] = reply.map_size[i];
-    }
-    int event = fds[kUioMaps];
-    if (!code && event >= kMaxFd) {
+    int code = ::send(socket, &hello, sizeof hello, MSG_NOSIGNAL) < 0
+                   ? errno
+                   : receive_reply(socket, reply, file->maps);
+    std::memcpy(file->sizes.data(), reply.map_size, sizeof reply.map_size);
+    if (!code && socket >= kMaxFd) {
         code = EMFILE;
     }
     if (code) {
-        if (event >= 0) {
-            real_close(event);
-        }
+        real_close(socket);
         std::fprintf(stderr, "uio_shim: netvsc-host refuses %s: %s\n", name,
                      std::strerror(code));
         errno = code;
         return -1;
     }
-    ::fcntl(event, F_SETFL, flags & O_NONBLOCK);
-    open_files[event] = file.release();
-    return event;
+    /* read() waits as long as the device is quiet. */
+    constexpr timeval kForever = {0, 0};
+    ::setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &kForever, sizeof kForever);
+    ::fcntl(socket, F_SETFL, flags & O_NONBLOCK);
+    open_files[socket] = file.release();
+    return socket;
 }
 
 /* read(): waits for an interrupt and returns their number in 4 bytes. */
 ssize_t
-read_device(OpenFile &file, int event, void *buffer, size_t size)
+read_device(OpenFile &file, int socket, void *buffer, size_t size)
 {
     if (size != sizeof(int32_t)) {
         errno = EINVAL;
         return -1;
     }
-    bool blocks = !(::fcntl(event, F_GETFL) & O_NONBLOCK);
-    pollfd fds[] = {{event, POLLIN, 0}, {file.socket, POLLIN, 0}};
-    if (::poll(fds, 2, blocks ? -1 : 0) < 0) {
-        return -1;
+    /* The first as the caller's O_NONBLOCK says, then those that wait. */
+    for (int flags = 0;; flags = MSG_DONTWAIT) {
+        Interrupt message = {};
+        ssize_t n = ::recv(socket, &message, sizeof message, flags);
+        if (n < 0 && flags && errno == EAGAIN) {
+            int32_t total = file.interrupts;
+            std::memcpy(buffer, &total, sizeof total);
+            return sizeof total;
+        }
+        if (n < 0) {
+            return -1;
+        }
+        if (n != sizeof message || message.type != kInterrupt) {
+            errno = EIO; /* Rescind or hang-up: the device is gone. */
+            return -1;
+        }
+        file.interrupts++;
     }
-    if (fds[1].revents) {
-        errno = EIO; /* Rescind or hang-up: the device is gone. */
-        return -1;
-    }
-    static auto *const function = next<ssize_t(int, void *, size_t)>("read");
-    uint64_t count;
-    if (function(event, &count, sizeof count) != sizeof count) {
-        return -1;
-    }
-    int32_t total = file.interrupts += static_cast<int32_t>(count);
-    std::memcpy(buffer, &total, sizeof total);
-    return sizeof total;
 }
 
 /* write(): 4 bytes, 1 unmasks interrupts and 0 masks them. */
 ssize_t
-write_device(OpenFile &file, const void *buffer, size_t size)
+write_device(int socket, const void *buffer, size_t size)
 {
     uint32_t value;
     if (size != sizeof value) {
@@ -253,7 +241,7 @@ write_device(OpenFile &file, const void *buffer, size_t size)
     }
     std::memcpy(&value, buffer, sizeof value);
     IrqControl message = {kIrqControl, value};
-    if (::send(file.socket, &message, sizeof message, MSG_NOSIGNAL) < 0) {
+    if (::send(socket, &message, sizeof message, MSG_NOSIGNAL) < 0) {
         errno = EIO;
         return -1;
     }
@@ -337,8 +325,8 @@ write(int fd, const void *buffer, size_t size)
 {
     static auto *const function =
         next<ssize_t(int, const void *, size_t)>("write");
-    if (OpenFile *file = find(fd)) {
-        return write_device(*file, buffer, size);
+    if (find(fd)) {
+        return write_device(fd, buffer, size);
     }
     return function(fd, buffer, size);
 }

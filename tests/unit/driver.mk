@@ -21,6 +21,7 @@ tests_unit_driver_tests_SOURCES = \
 	tests/unit/driver_sysfs_test.cc \
 	tests/unit/driver_tx_queue_test.cc \
 	tests/unit/driver_uio_mapping_test.cc \
+	tests/unit/driver_uio_socket_test.cc \
 	tests/unit/driver_vectors_test.cc \
 	tests/unit/fake_uio.h \
 	tests/unit/far_ring.cc \
