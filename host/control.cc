@@ -1,5 +1,6 @@
 #include "host/control.h"
 
+#include <algorithm>
 #include <iostream>
 
 #include <sys/socket.h>
@@ -19,13 +20,16 @@ constexpr size_t kLongestRequest = 64 * 1024;
 
 constexpr char kQuit[] = "quit";
 
-void
-send_line(int fd, const Json &json)
+std::string
+line_of(const Json &json)
 {
-    std::string line = json.dump() + "\n";
-    /* The answer fits any socket buffer by far; whoever does not want it has
-     * hung up. */
-    send(fd, line.data(), line.size(), MSG_NOSIGNAL);
+    return json.dump() + "\n";
+}
+
+std::string
+result_line(const Json &result)
+{
+    return line_of(Json{{"result", result}});
 }
 
 } // namespace
@@ -33,15 +37,14 @@ send_line(int fd, const Json &json)
 /* --- ControlServer ----------------------------------------------------- */
 
 ControlServer::ControlServer(EventLoop &loop, Commands &host)
-    : loop_(loop), host_(host),
-      listener_(listen_at(host.control_path(), SOCK_STREAM))
+    : loop_(loop), host_(host), listener_(host.control_path(), SOCK_STREAM)
 {
-    loop_.watch(listener_.get(), [this] { accept_client(); });
+    loop_.watch(listener_.fd(), [this] { accept_client(); });
 }
 
 ControlServer::~ControlServer()
 {
-    loop_.forget(listener_.get());
+    loop_.forget(listener_.fd());
     while (!clients_.empty()) {
         disconnect(clients_.begin()->first);
     }
@@ -50,12 +53,22 @@ ControlServer::~ControlServer()
 void
 ControlServer::accept_client()
 {
-    UniqueFd socket(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    UniqueFd socket = listener_.accept();
     if (!socket) {
         return;
     }
+    if (clients_.size() == kMostClients) {
+        /* A request is answered as it comes: who has been here longest has
+         * nothing to say, or does not listen. */
+        auto oldest = std::min_element(
+            clients_.begin(), clients_.end(), [](auto &one, auto &other) {
+                return one.second.number < other.second.number;
+            });
+        disconnect(oldest->first);
+    }
     int fd = socket.get();
     clients_[fd].socket = std::move(socket);
+    clients_[fd].number = connections_++;
     loop_.watch(fd, [this, fd] { receive(fd); });
 }
 
@@ -76,22 +89,47 @@ ControlServer::receive(int fd)
     size_t end = request.find('\n');
     if (end != std::string::npos) {
         answer(fd, request.substr(0, end));
-        disconnect(fd);
+        loop_.forget(fd);
+        if (clients_[fd].reply.empty()) {
+            disconnect(fd);
+            return;
+        }
+        loop_.watch(
+            fd, [this, fd] { send_reply(fd); }, EventLoop::Ready::kToWrite);
     }
 }
 
 void
 ControlServer::answer(int fd, const std::string &request)
 {
+    std::string &reply = clients_[fd].reply;
     try {
         auto words = Json::parse(request).get<std::vector<std::string>>();
         if (words == std::vector<std::string>{kQuit}) {
             quitter_ = std::move(clients_[fd].socket);
             return;
         }
-        send_result(fd, run_command(host_, words));
+        reply = result_line(run_command(host_, words));
     } catch (const std::exception &error) {
-        send_error(fd, error.what());
+        reply = line_of(Json{{"error", error.what()}});
+    }
+}
+
+/* As much as the client takes now. */
+void
+ControlServer::send_reply(int fd)
+{
+    std::string &reply = clients_[fd].reply;
+    ssize_t sent =
+        send(fd, reply.data(), reply.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return;
+    }
+    if (sent > 0) {
+        reply.erase(0, static_cast<size_t>(sent));
+    }
+    if (sent < 0 || reply.empty()) {
+        disconnect(fd);
     }
 }
 
@@ -105,13 +143,8 @@ ControlServer::disconnect(int fd)
 void
 send_result(int fd, const Json &result)
 {
-    send_line(fd, Json{{"result", result}});
-}
-
-void
-send_error(int fd, const std::string &sentence)
-{
-    send_line(fd, Json{{"error", sentence}});
+    std::string line = result_line(result);
+    send(fd, line.data(), line.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 /* --- The client -------------------------------------------------------- */
@@ -122,7 +155,8 @@ control_client(const std::string &root, const std::vector<std::string> &words)
     constexpr int kIndent = 2;
     try {
         UniqueFd fd = connect_to(root + "/" + kControlSocket, SOCK_STREAM);
-        send_line(fd.get(), words);
+        std::string request = line_of(words);
+        send(fd.get(), request.data(), request.size(), MSG_NOSIGNAL);
         std::string text;
         char buffer[4096];
         for (ssize_t size;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "host/base/event_loop.h"
+#include "host/base/unix_socket.h"
 #include "host/commands.h"
 
 namespace netvsc::host {
@@ -38,24 +39,30 @@ public:
 private:
     struct Client {
         UniqueFd socket;
+        uint64_t number = 0; /* Of its connection. */
         std::string request;
+        std::string reply; /* What is left of it to send. */
     };
+    /* Far more than operators and scripts at once. */
+    static constexpr size_t kMostClients = 64;
 
     void accept_client();
     void receive(int fd);
     void answer(int fd, const std::string &request);
+    void send_reply(int fd);
     void disconnect(int fd);
 
     EventLoop &loop_;
     Commands &host_;
-    UniqueFd listener_;
+    Listener listener_;
     std::map<int, Client> clients_;
+    uint64_t connections_ = 0;
     UniqueFd quitter_;
 };
 
-/* Sends the result of a command, or its error, to a client. */
+/* Sends the result of a command to a client that waits for it.  Never
+ * blocks. */
 void send_result(int fd, const Commands::Json &result);
-void send_error(int fd, const std::string &sentence);
 
 /* `netvsc-host ctl`: prints the result or the error, returns the exit
  * status. */

@@ -168,7 +168,7 @@ Nic::open(FrontEnd &front_end, ChannelLink &primary, const ChannelInfo &info)
                                         counters_, trace_, link_up_);
     awake_ = true;
     trace_open_ = true;
-    log(config_.guid, "session " + std::to_string(number) + " opened");
+    log_guest(config_.guid, "session " + std::to_string(number) + " opened");
 
     Json json;
     json["guid"] = config_.guid;
@@ -199,8 +199,8 @@ Nic::close(SessionEnd reason)
     if (reason == SessionEnd::kClosed) {
         session_->finish();
     }
-    log(config_.guid, "session " + std::to_string(counters_.sessions) +
-                          " ended: " + to_text(reason));
+    log_guest(config_.guid, "session " + std::to_string(counters_.sessions) +
+                                " ended: " + to_text(reason));
     end_trace(reason);
     update_books();
     books_.suballocs_outstanding = books_.sends_outstanding = 0;

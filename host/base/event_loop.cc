@@ -26,14 +26,15 @@ EventLoop::EventLoop()
 }
 
 void
-EventLoop::watch(int fd, std::function<void()> handler)
+EventLoop::watch(int fd, std::function<void()> handler, Ready ready)
 {
     auto entry = std::make_shared<Watch>();
     entry->handler = std::move(handler);
-    watches_[fd] = std::move(entry);
+    entry->events = ready == Ready::kToRead ? EPOLLIN : EPOLLOUT;
     epoll_event event{};
-    event.events = EPOLLIN;
+    event.events = entry->events;
     event.data.fd = fd;
+    watches_[fd] = std::move(entry);
     if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) < 0) {
         watches_.erase(fd);
         throw_errno("Cannot wait for a descriptor");
@@ -57,7 +58,7 @@ EventLoop::enable(int fd, bool enabled)
     }
     found->second->enabled = enabled;
     epoll_event event{};
-    event.events = enabled ? static_cast<uint32_t>(EPOLLIN) : 0;
+    event.events = enabled ? found->second->events : 0;
     event.data.fd = fd;
     epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event);
 }

@@ -21,9 +21,11 @@ public:
 
     EventLoop();
 
-    /* Calls `handler` while `fd` is readable or hung up.  A handler may watch
-     * and forget anything, itself included. */
-    void watch(int fd, std::function<void()> handler);
+    enum class Ready { kToRead, kToWrite };
+    /* Calls `handler` while `fd` is ready or hung up.  A handler may watch and
+     * forget anything, itself included. */
+    void watch(int fd, std::function<void()> handler,
+               Ready ready = Ready::kToRead);
     void forget(int fd);
     /* Suspends or resumes a watched descriptor. */
     void enable(int fd, bool enabled);
@@ -43,6 +45,7 @@ private:
 
     struct Watch {
         std::function<void()> handler;
+        uint32_t events; /* Of epoll. */
         bool enabled = true;
     };
 

@@ -1,7 +1,12 @@
 #include "host/base/log.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <ctime>
+#include <map>
+#include <mutex>
+#include <utility>
+
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -11,7 +16,14 @@ namespace netvsc::host {
 
 namespace {
 
+constexpr uint64_t kNsPerSecond = 1'000'000'000;
+
 int log_fd = STDERR_FILENO;
+
+/* By subject: a NIC, or the whole bus.  The operator names them, so a guest
+ * cannot make more. */
+std::mutex allowances_mutex;
+std::map<std::string, LogAllowance, std::less<>> allowances;
 
 } // namespace
 
@@ -50,6 +62,47 @@ log(std::string_view subject, std::string_view text)
     if (write(log_fd, line.data(), line.size()) < 0) {
         return;
     }
+}
+
+void
+log_guest(std::string_view subject, std::string_view text)
+{
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    std::optional<uint64_t> left_out;
+    {
+        std::lock_guard lock(allowances_mutex);
+        auto found = allowances.find(subject);
+        if (found == allowances.end()) {
+            found = allowances.emplace(subject, LogAllowance()).first;
+        }
+        left_out = found->second.take(static_cast<uint64_t>(now.tv_sec) *
+                                          kNsPerSecond +
+                                      static_cast<uint64_t>(now.tv_nsec));
+    }
+    if (left_out && *left_out) {
+        log(subject, std::to_string(*left_out) +
+                         " lines were left out here: the guest does more than "
+                         "the log takes");
+    }
+    if (left_out) {
+        log(subject, text);
+    }
+}
+
+std::optional<uint64_t>
+LogAllowance::take(uint64_t now_ns)
+{
+    constexpr uint64_t kNsPerLine = kNsPerSecond / kPerSecond;
+    uint64_t earned = (now_ns - since_ns_) / kNsPerLine;
+    since_ns_ += earned * kNsPerLine;
+    lines_ = std::min(kAtOnce, lines_ + std::min(earned, kAtOnce));
+    if (!lines_) {
+        left_out_++;
+        return std::nullopt;
+    }
+    lines_--;
+    return std::exchange(left_out_, 0);
 }
 
 } // namespace netvsc::host

@@ -36,6 +36,12 @@ public:
     {
         return fd_;
     }
+    /* Whoever asks owns it from now on. */
+    [[nodiscard]] int
+    release()
+    {
+        return std::exchange(fd_, -1);
+    }
 
 private:
     int fd_ = -1;

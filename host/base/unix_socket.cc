@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include "host/base/error.h"
@@ -46,19 +47,47 @@ struct ShortAddress {
     }
 };
 
+/* A descriptor that is always there to be had. */
+UniqueFd
+open_spare()
+{
+    return UniqueFd(open("/dev/null", O_RDONLY | O_CLOEXEC));
+}
+
 } // namespace
 
-UniqueFd
-listen_at(const std::string &path, int type)
+Listener::Listener(const std::string &path, int type)
+    : socket_(socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)),
+      spare_(open_spare())
 {
-    UniqueFd fd(socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     ShortAddress address(path);
     unlink(path.c_str());
-    if (!fd || bind(fd.get(), address.get(), sizeof address.address) < 0 ||
-        listen(fd.get(), SOMAXCONN) < 0) {
+    /* bind() gives the file the socket's own mode, so it never has another,
+     * whatever the umask. */
+    if (!socket_ || fchmod(socket_.get(), S_IRUSR | S_IWUSR) < 0 ||
+        bind(socket_.get(), address.get(), sizeof address.address) < 0 ||
+        listen(socket_.get(), SOMAXCONN) < 0) {
         throw_errno("Cannot listen at " + path);
     }
-    return fd;
+}
+
+UniqueFd
+Listener::accept()
+{
+    auto next = [this] {
+        return UniqueFd(accept4(socket_.get(), nullptr, nullptr,
+                                SOCK_CLOEXEC | SOCK_NONBLOCK));
+    };
+    if (!spare_) {
+        spare_ = open_spare();
+    }
+    UniqueFd connection = next();
+    if (!connection && (errno == EMFILE || errno == ENFILE)) {
+        spare_ = UniqueFd();
+        next();
+        spare_ = open_spare();
+    }
+    return connection;
 }
 
 UniqueFd

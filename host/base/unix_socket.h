@@ -12,9 +12,34 @@
 
 namespace netvsc::host {
 
-/* A non-blocking listener at `path`, whose directory exists; what stands there
- * is replaced.  Throws HostError. */
-[[nodiscard]] UniqueFd listen_at(const std::string &path, int type);
+/* Where others connect.  Only the owner of the host's process can, as with a
+ * device that the kernel makes. */
+class Listener {
+public:
+    Listener() = default;
+    /* At `path`, whose directory exists; what stands there is replaced.
+     * Throws HostError. */
+    Listener(const std::string &path, int type);
+
+    [[nodiscard]] int
+    fd() const
+    {
+        return socket_.get();
+    }
+    [[nodiscard]] explicit operator bool() const
+    {
+        return static_cast<bool>(socket_);
+    }
+    /* The next connection, non-blocking.  None when there is none, or no
+     * descriptor for it: then it is hung up on, as one that waits would wake
+     * the loop again and again. */
+    [[nodiscard]] UniqueFd accept();
+
+private:
+    UniqueFd socket_;
+    UniqueFd spare_; /* Gives way to a connection to hang up on. */
+};
+
 /* A blocking connection.  Throws HostError. */
 [[nodiscard]] UniqueFd connect_to(const std::string &path, int type);
 

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 
 #include "wire/ring.h"
+#include "wire/uio_socket.h"
 
 namespace netvsc::host {
 
@@ -24,8 +26,13 @@ bool
 DmaRegions::add(UniqueFd fd, uint64_t first_page, uint64_t pages)
 {
     constexpr uint64_t kPages = UINT64_MAX / wire::kPageSize;
+    constexpr int kSeals = wire::uio_socket::kSeals;
     struct stat status {};
-    if (regions_.size() == kMaxRegions || !pages || pages > kPages ||
+    /* The seals first: only a memfd has them, and a file of another kind can
+     * let even fstat() wait. */
+    int seals = fcntl(fd.get(), F_GET_SEALS);
+    if (seals < 0 || (seals & kSeals) != kSeals ||
+        regions_.size() == kMaxRegions || !pages || pages > kPages ||
         first_page > kPages - pages || fstat(fd.get(), &status) < 0 ||
         status.st_size < 0 ||
         static_cast<uint64_t>(status.st_size) / wire::kPageSize < pages) {

@@ -27,13 +27,14 @@ public:
                                     MutableBytes to) = 0;
 };
 
-/* Memory that the guest process registered piece by piece.  It is read through
- * its descriptors, not mapped: a guest that truncates its memory then costs a
- * short read, not the host's life. */
+/* Memory that the guest process registered piece by piece, in sealed memfds.
+ * It is read through its descriptors, not mapped: no guest then makes the host
+ * fault or wait. */
 class DmaRegions : public GuestMemory {
 public:
     /* `fd` holds `pages` pages from guest page `first_page` on.  False when it
-     * is shorter, overlaps a region or makes too many. */
+     * is no memfd with the seals of wire/uio_socket.h, is shorter, overlaps a
+     * region or makes too many. */
     [[nodiscard]] bool add(UniqueFd fd, uint64_t first_page, uint64_t pages);
     void
     clear()

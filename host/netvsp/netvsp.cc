@@ -615,7 +615,7 @@ NetVsp::fail(const char *error)
 void
 NetVsp::log(const std::string &text) const
 {
-    host::log(nic_.guid, text);
+    log_guest(nic_.guid, text);
 }
 
 } // namespace netvsc::host

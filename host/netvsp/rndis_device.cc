@@ -252,7 +252,7 @@ RndisDevice::indicate(uint32_t status, Bytes data, ControlQueue &answers)
 void
 RndisDevice::log(const std::string &text) const
 {
-    host::log(nic_.guid, text);
+    log_guest(nic_.guid, text);
 }
 
 } // namespace netvsc::host

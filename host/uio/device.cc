@@ -32,7 +32,7 @@ UioDevice::UioDevice(Nic &nic, const ChannelInfo &info,
       receive_buffer_("netvsc-receive", nic.config().receive_buffer),
       send_buffer_("netvsc-send", nic.config().send_buffer),
       path_(dev_dir + "/uio" + std::to_string(number)),
-      listener_(listen_at(path_, SOCK_SEQPACKET))
+      listener_(path_, SOCK_SEQPACKET)
 {
     if (nic.config().monitor) {
         trigger_.emplace(pages.monitor_page().bytes(), info.monitor_id);
@@ -40,7 +40,7 @@ UioDevice::UioDevice(Nic &nic, const ChannelInfo &info,
                            latency_units(nic.config().latency_us));
     }
     nic_.call([this] {
-        nic_.loop().watch(listener_.get(), [this] { accept_client(); });
+        nic_.loop().watch(listener_.fd(), [this] { accept_client(); });
     });
 }
 
@@ -56,8 +56,8 @@ UioDevice::shut_down(SessionEnd reason)
         if (!listener_) {
             return;
         }
-        nic_.loop().forget(listener_.get());
-        listener_ = UniqueFd();
+        nic_.loop().forget(listener_.fd());
+        listener_ = Listener();
         unlink(path_.c_str());
         uio::Rescind rescind{uio::kRescind};
         while (!clients_.empty()) {
@@ -164,14 +164,20 @@ UioDevice::signal_interval_ns()
 void
 UioDevice::accept_client()
 {
-    UniqueFd socket(accept4(listener_.get(), nullptr, nullptr,
-                            SOCK_CLOEXEC | SOCK_NONBLOCK));
+    UniqueFd socket = listener_.accept();
     if (!socket) {
         return;
     }
     if (clients_.size() == kMaxClients) {
-        log("connection refused: too many");
-        return;
+        /* Who never said hello gives way. */
+        auto silent =
+            std::find_if(clients_.begin(), clients_.end(),
+                         [](auto &client) { return !client.second.user; });
+        if (silent == clients_.end()) {
+            log("connection refused: too many");
+            return;
+        }
+        disconnect(silent->first);
     }
     int fd = socket.get();
     Client client;
@@ -332,7 +338,7 @@ UioDevice::close_session(SessionEnd reason)
 void
 UioDevice::log(const std::string &text) const
 {
-    host::log(nic_.config().guid, text);
+    log_guest(nic_.config().guid, text);
 }
 
 } // namespace netvsc::host

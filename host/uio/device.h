@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 
+#include "host/base/unix_socket.h"
 #include "host/netvsp/monitor.h"
 #include "host/nic.h"
 #include "host/uio/pages.h"
@@ -88,7 +89,7 @@ private:
     ProcessMemory process_;
 
     std::string path_;
-    UniqueFd listener_;
+    Listener listener_;
     std::map<int, Client> clients_;
     std::vector<std::unique_ptr<UioSubchannel>> subchannels_;
     unsigned users_ = 0; /* Clients after their hello. */

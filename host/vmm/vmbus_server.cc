@@ -16,9 +16,6 @@ constexpr char kSubject[] = "vmbus";
  * (B.8). */
 constexpr uint32_t kConnectionSintShift = 12;
 
-/* A guest that sends nonsense for ever must not fill the log. */
-constexpr uint64_t kComplaintsLogged = 100;
-
 /* A ring of less than a control page and a page of data is none (B.6). */
 constexpr uint64_t kLeastRingPages = 2;
 
@@ -230,16 +227,16 @@ VmbusServer::send(uint32_t type, T message)
 {
     message.header.type = type;
     if (!hypervisor_.post_message(vcpu_, bytes_of(message)) && !lost_++) {
-        log(kSubject, "the guest does not take its messages; they are lost");
+        log_guest(kSubject,
+                  "the guest does not take its messages; they are lost");
     }
 }
 
 void
 VmbusServer::complain(const std::string &what)
 {
-    if (complaints_++ < kComplaintsLogged) {
-        log(kSubject, "the guest sent " + what);
-    }
+    complaints_++;
+    log_guest(kSubject, "the guest sent " + what);
 }
 
 VmbusServer::Channel *
@@ -289,8 +286,9 @@ VmbusServer::initiate_contact(Bytes message)
         response.connection_id =
             version_ >= vmbus::kVersion50 ? vmbus::kConnection : version_;
     }
-    log(kSubject, "contact with version " + version_text(contact->version) +
-                      (supported ? "" : " refused"));
+    log_guest(kSubject, "contact with version " +
+                            version_text(contact->version) +
+                            (supported ? "" : " refused"));
     send(vmbus::kVersionResponse, response);
 }
 
@@ -314,7 +312,7 @@ VmbusServer::unload()
     struct UnloadResponse {
         vmbus::Header header;
     };
-    log(kSubject, "unloaded by the guest");
+    log_guest(kSubject, "unloaded by the guest");
     reset();
     send(vmbus::kUnloadResponse, UnloadResponse{});
 }

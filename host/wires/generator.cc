@@ -1,6 +1,7 @@
 #include "host/wires/generator.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "host/base/ethernet.h"
@@ -94,9 +95,12 @@ Generator::write(uint32_t index, uint32_t channel)
                     flows[in_turn % flows.size()]};
     auto max_frame = static_cast<uint32_t>(kEthernetHeader + buffer_->mtu());
     uint32_t size = std::min(generated_size(config, about.number), max_frame);
-    MutableBytes to = buffer_->suballoc(index);
-    MutableBytes frame = to.subspan(kDataAt, size);
+    /* The guest may write to the buffer at any time: the frame is made where
+     * nobody else does, as its checksums and hash are of what is read back. */
+    std::vector<std::byte> frame(size);
     make_test_frame(frame, about);
+    MutableBytes to = buffer_->suballoc(index);
+    std::memcpy(to.data() + kDataAt, frame.data(), size);
 
     ChecksumVerdict good{};
     good.ip_header = good.udp = true;

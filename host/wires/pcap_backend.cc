@@ -1,13 +1,17 @@
 #include "host/wires/pcap_backend.h"
 
+#include <cstring>
 #include <ctime>
 #include <utility>
 #include <vector>
 
+#include <fcntl.h>
 #include <pcap/pcap.h>
+#include <sys/stat.h>
 
 #include "host/base/error.h"
 #include "host/base/log.h"
+#include "host/base/unique_fd.h"
 
 namespace netvsc::host {
 
@@ -27,7 +31,14 @@ struct Close {
     {
         pcap_dump_close(dumper);
     }
+    void
+    operator()(FILE *file) const
+    {
+        fclose(file);
+    }
 };
+
+using File = std::unique_ptr<FILE, Close>;
 
 class PcapBackend : public Backend {
 public:
@@ -41,10 +52,13 @@ public:
         if (!config_.write.empty()) {
             ethernet_.reset(pcap_open_dead_with_tstamp_precision(
                 DLT_EN10MB, kSnap, PCAP_TSTAMP_PRECISION_NANO));
-            out_.reset(pcap_dump_open(ethernet_.get(), config_.write.c_str()));
+            File file = open(config_.write, O_WRONLY | O_CREAT | O_TRUNC, "w",
+                             "written");
+            out_.reset(pcap_dump_fopen(ethernet_.get(), file.get()));
             if (!out_) {
                 fail("written", pcap_geterr(ethernet_.get()));
             }
+            (void) file.release();
         }
     }
 
@@ -64,11 +78,13 @@ public:
 
 private:
     [[noreturn]] void
-    fail(const char *what, const char *reason) const
+    fail(const char *what, const std::string &reason) const
     {
         throw HostError("The capture of NIC " + guid_ + " cannot be " + what +
                         ": " + reason + ".");
     }
+    [[nodiscard]] File open(const std::string &path, int flags,
+                            const char *mode, const char *what) const;
     void rewind();
 
     PcapConfig config_;
@@ -82,15 +98,40 @@ private:
     bool dirty_ = false;
 };
 
+/* A file, at once: the host has other NICs to serve than one whose capture is
+ * a pipe that nobody feeds, and its own standard input and output, which
+ * libpcap means by "-", are not for captures. */
+File
+PcapBackend::open(const std::string &path, int flags, const char *mode,
+                  const char *what) const
+{
+    UniqueFd fd(::open(path.c_str(), flags | O_NONBLOCK | O_CLOEXEC, 0666));
+    struct stat status {};
+    if (!fd || fstat(fd.get(), &status) < 0) {
+        fail(what, path + ": " + std::strerror(errno));
+    }
+    if (!S_ISREG(status.st_mode)) {
+        fail(what, path + " is no regular file");
+    }
+    File file(fdopen(fd.get(), mode));
+    if (!file) {
+        fail(what, path + ": " + std::strerror(errno));
+    }
+    (void) fd.release();
+    return file;
+}
+
 void
 PcapBackend::rewind()
 {
     char reason[PCAP_ERRBUF_SIZE];
     lap_ = 0;
-    in_.reset(pcap_open_offline(config_.read.c_str(), reason));
+    File file = open(config_.read, O_RDONLY, "r", "read");
+    in_.reset(pcap_fopen_offline(file.get(), reason));
     if (!in_) {
         fail("read", reason);
     }
+    (void) file.release();
     if (pcap_datalink(in_.get()) != DLT_EN10MB) {
         fail("replayed", "its frames are not Ethernet's");
     }

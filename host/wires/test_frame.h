@@ -23,8 +23,8 @@ struct TestFrame {
     uint32_t flow;
 };
 
-/* Fills `frame`, of kLeastTestFrame bytes or more, headers and checksums
- * included. */
+/* Fills `frame`, of kLeastTestFrame bytes or more in private memory, headers
+ * and checksums included. */
 void make_test_frame(MutableBytes frame, const TestFrame &about);
 
 /* Headers, checksums and digest of a frame in private memory. */

@@ -10,6 +10,7 @@ tests_unit_host_tests_SOURCES = \
 	tests/unit/host_guest.cc \
 	tests/unit/host_guest.h \
 	tests/unit/host_ledger_test.cc \
+	tests/unit/host_limits_test.cc \
 	tests/unit/host_machine_test.cc \
 	tests/unit/host_memory_test.cc \
 	tests/unit/host_netvsp_test.cc \
@@ -18,6 +19,7 @@ tests_unit_host_tests_SOURCES = \
 	tests/unit/host_ring_test.cc \
 	tests/unit/host_scaling_test.cc \
 	tests/unit/host_trace_test.cc \
+	tests/unit/intruder.h \
 	tests/unit/vmm_acpi_test.cc \
 	tests/unit/vmm_boot_test.cc \
 	tests/unit/vmm_bus_test.cc \

@@ -824,8 +824,13 @@ TEST_F(HostMachine, TellsTheGuestThatItsNicIsGone)
 TEST_F(HostMachine, CutsOffWhoeverBreaksTheSocketProtocol)
 {
     add(kFirst);
-    UniqueFd file(memfd_create("region", MFD_CLOEXEC));
+    UniqueFd file(memfd_create("region", MFD_CLOEXEC | MFD_ALLOW_SEALING));
     ASSERT_EQ(ftruncate(file.get(), 4096), 0);
+    UniqueFd unsealed(memfd_create("region", MFD_CLOEXEC));
+    ASSERT_EQ(ftruncate(unsealed.get(), 4096), 0);
+    ASSERT_EQ(fcntl(file.get(), F_ADD_SEALS,
+                    F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW),
+              0);
     struct {
         bool hello;
         Message message;
@@ -839,6 +844,7 @@ TEST_F(HostMachine, CutsOffWhoeverBreaksTheSocketProtocol)
         {true, Message().u32(2), {}},
         {true, Message().u32(3).u32(0).u64(0).u64(1), {}},
         {true, Message().u32(3).u32(0).u64(0).u64(2), {file.get()}},
+        {true, Message().u32(3).u32(0).u64(0).u64(1), {unsealed.get()}},
         {true, Message().u32(3).u32(0).u64(0).u64(0), {file.get()}},
         {true, Message().u32(3).u32(0).u64(1ull << 52).u64(1), {file.get()}},
     };

@@ -4,10 +4,13 @@
 #include <filesystem>
 #include <fstream>
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "host/base/error.h"
+#include "host/base/unique_fd.h"
 #include "host/wires/pcap_backend.h"
 #include "tests/unit/host_guest.h"
 
@@ -80,6 +83,39 @@ TEST_F(HostPcap, ReplaysOnce)
     EXPECT_FALSE(wire->receive());
     EXPECT_FALSE(wire->receive());
     EXPECT_EQ(counters.read, 2u);
+}
+
+/* `add` comes from the control socket, to the thread that serves all. */
+TEST_F(HostPcap, WaitsForNobodyAtTheOtherEndOfAPipe)
+{
+    std::string pipe = directory_ / "pipe";
+    ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+    auto reason = [&] {
+        try {
+            (void) open();
+        } catch (const HostError &error) {
+            return std::string(error.what());
+        }
+        return std::string("none");
+    };
+    config.write.clear();
+    config.read = pipe;
+    EXPECT_EQ(reason(), "The capture of NIC a NIC cannot be read: " + pipe +
+                            " is no regular file.");
+    config.read = "/dev/zero";
+    EXPECT_EQ(reason(), "The capture of NIC a NIC cannot be read: /dev/zero "
+                        "is no regular file.");
+    /* libpcap's name for standard input. */
+    config.read = "-";
+    EXPECT_EQ(reason(), "The capture of NIC a NIC cannot be read: -: No such "
+                        "file or directory.");
+    config.read.clear();
+    config.write = pipe;
+    EXPECT_EQ(reason(), "The capture of NIC a NIC cannot be written: " + pipe +
+                            ": No such device or address.");
+    UniqueFd reader(::open(pipe.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+    EXPECT_EQ(reason(), "The capture of NIC a NIC cannot be written: " + pipe +
+                            " is no regular file.");
 }
 
 TEST_F(HostPcap, ReplaysForEver)
