@@ -1,5 +1,7 @@
 #include "host/commands.h"
 
+#include <nlohmann/json.hpp>
+
 #include "host/base/error.h"
 
 namespace netvsc::host {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iostream>
 
+#include <nlohmann/json.hpp>
 #include <sys/socket.h>
 
 #include "host/base/error.h"

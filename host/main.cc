@@ -5,6 +5,7 @@
 #include <iostream>
 
 #include <fcntl.h>
+#include <nlohmann/json.hpp>
 #include <sys/signalfd.h>
 
 #include "host/base/error.h"

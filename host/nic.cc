@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <ctime>
 
+#include <nlohmann/json.hpp>
 #include <sched.h>
 #include <sys/prctl.h>
 

@@ -9,7 +9,7 @@
 
 #include <thread>
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 #include "host/base/event_loop.h"
 #include "host/netvsp/netvsp.h"

@@ -37,6 +37,22 @@ clean-local:
 .PHONY: check-programs
 check-programs: all-am $(check_PROGRAMS) $(check_SCRIPTS)
 
+# Those of them that are run under ThreadSanitizer.
+.PHONY: check-tsan-programs
+check-tsan-programs: $(TSAN_TESTS)
+
+# Every object file, for a compiler that is only asked for its opinion.
+EVERYTHING = $(bin_PROGRAMS) $(sbin_PROGRAMS) $(pkglibexec_PROGRAMS) \
+	$(noinst_PROGRAMS) $(noinst_LTLIBRARIES) $(check_PROGRAMS)
+.PHONY: objects
+objects: $(filter %.so,$(check_SCRIPTS)) $(foreach each,$(EVERYTHING),\
+	$($(subst /,_,$(subst -,_,$(subst .,_,$(each))))_OBJECTS))
+
+# Most unit tests have nothing to gain from the optimizer, which takes longer
+# over them than they run.  It does matter for races.
+tests/unit/driver_%_test.o tests/unit/host_%_test.o \
+tests/unit/vmm_%_test.o: CXXFLAGS += -O0
+
 # `make check` and one target for each group of suites in tests/run.
 RUN_TESTS = $(PYTHON3) $(srcdir)/tests/run \
 	--source=$(abs_top_srcdir) --build=$(abs_top_builddir) \

@@ -9,6 +9,7 @@
 #include <iostream>
 
 #include <fcntl.h>
+#include <nlohmann/json.hpp>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>

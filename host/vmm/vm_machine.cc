@@ -1,5 +1,7 @@
 #include "host/vmm/vm_machine.h"
 
+#include <nlohmann/json.hpp>
+
 #include "host/base/error.h"
 #include "host/base/log.h"
 

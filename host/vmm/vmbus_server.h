@@ -96,12 +96,6 @@ public:
     {
         return version_;
     }
-    /* Messages that no working guest sends. */
-    [[nodiscard]] uint64_t
-    complaints() const
-    {
-        return complaints_;
-    }
 
 private:
     struct Channel {
@@ -148,8 +142,8 @@ private:
     unsigned vcpu_ = 0;       /* That wants the messages. */
     bool enumerated_ = false; /* The guest asked for the offers. */
     MutableBytes monitor_page_;
-    uint64_t complaints_ = 0;
-    uint64_t lost_ = 0; /* Messages that the guest did not take. */
+    uint64_t complaints_ = 0; /* Messages that no working guest sends. */
+    uint64_t lost_ = 0;       /* Messages that the guest did not take. */
 };
 
 } // namespace netvsc::host::vmm

@@ -1,6 +1,7 @@
 /* Sessions of driver and host: traffic, and what both count. */
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 #include <sys/resource.h>
 #include <unistd.h>
 

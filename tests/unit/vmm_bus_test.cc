@@ -9,6 +9,7 @@
 #include <mutex>
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include "host/base/error.h"
 #include "host/vmm/vm_machine.h"
