@@ -50,12 +50,8 @@ CONTENDER_SOURCES = \
 	tests/bench/netvsc_packets.c \
 	tests/bench/netvsc_packets.h
 COST_BENCH_SOURCES = \
-	tests/bench/contender_floor.cc \
-	tests/bench/contender_floor.h \
 	tests/bench/cost_bench.cc \
-	tests/bench/cycles.h \
-	tests/bench/floor.cc \
-	tests/bench/floor.h
+	tests/bench/cycles.h
 EXTRA_DIST += \
 	$(CONTENDER_SOURCES) \
 	$(COST_BENCH_SOURCES) \

@@ -1,5 +1,5 @@
-"""Section "cost": what a frame costs on one core, ours beside DPDK's driver
-and the floor, in cycles and in instructions.
+"""Section "cost": what a frame costs on one core, ours beside DPDK's
+driver, in cycles and in instructions.
 
 tests/bench/README.md says what is timed and how the contenders are treated
 alike.
@@ -68,8 +68,6 @@ RATIOS = {
     "cost_tx_64_a1_vs_dpdk": ("tx 64 B, aggregation 1", "dpdk"),
     "cost_tx_1500_vs_dpdk": ("tx 1500 B", "dpdk"),
     "cost_tx_imix_vs_dpdk": ("tx IMIX", "dpdk"),
-    "cost_rx_64_vs_floor": ("rx 64 B, 32 ranges", "floor"),
-    "cost_tx_64_vs_floor": ("tx 64 B, aggregation 8", "floor"),
 }
 QUICK = {case for case, _ in RATIOS.values()}
 
@@ -82,8 +80,7 @@ COUNTED = {
     "tx 64 B, aggregation 1": transmit(64, 1),
 }
 COUNTED_BURSTS = 100
-FLOORS = ["floor", "floor+packets"]
-CONTENDERS = ["netvsc", "dpdk", *FLOORS]
+CONTENDERS = ["netvsc", "dpdk"]
 
 # Far more than anything here takes on a busy machine.
 TIMEOUT = 300
@@ -124,7 +121,7 @@ def run(words):
 
 def measure_case(bench, root, name, case):
     settings = dpdk_settings(case)
-    contenders = ["netvsc", *map(contender, settings), *FLOORS]
+    contenders = ["netvsc", *map(contender, settings)]
     words = command(bench, root, case, contenders, rounds=bench.rounds,
                     bursts=QUICK_BURSTS if bench.quick else BURSTS)
     if bench.huge_pages:
@@ -149,8 +146,8 @@ def measure_case(bench, root, name, case):
 
 def count_case(bench, root, name, case):
     """Instructions for a frame.  The C library's memcpy() is not counted,
-    which copies the payload of ours and of the floor; DPDK's driver has copies
-    of its own in line, about ten instructions for 64 bytes."""
+    which copies the payload of ours; DPDK's driver has copies of its own in
+    line, about ten instructions for 64 bytes."""
     for who in CONTENDERS:
         with tempfile.NamedTemporaryFile(mode="r") as out:
             lines = run(

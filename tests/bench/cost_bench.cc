@@ -27,7 +27,6 @@
 #include "host/uio/machine.h"
 #include "host/wires/test_frame.h"
 #include "tests/bench/contender_dpdk.h"
-#include "tests/bench/contender_floor.h"
 #include "tests/bench/contender_netvsc.h"
 #include "tests/bench/cycles.h"
 
@@ -85,7 +84,7 @@ struct Options {
     unsigned bursts = 2000;
     int cpu = -1;
     bool huge_pages = false;
-    std::vector<std::string> contenders = {"netvsc", "dpdk", "floor"};
+    std::vector<std::string> contenders = {"netvsc", "dpdk"};
 };
 
 [[noreturn]] void
@@ -229,15 +228,10 @@ private:
             add_nic(entry);
             if (entry.name == "netvsc") {
                 entry.contender = make_netvsc(entry.guid);
-            } else if (entry.name == "floor" ||
-                       entry.name == "floor+packets") {
-                entry.contender =
-                    make_floor(entry.guid, entry.name != "floor");
             } else {
                 fail("there is no contender \"" + entry.name +
-                     "\": give netvsc, floor, floor+packets, or dpdk, which "
-                     "can have "
-                     "arguments for its driver: dpdk:tx_copybreak=2048.");
+                     "\": give netvsc, or dpdk, which can have arguments for "
+                     "its driver: dpdk:tx_copybreak=2048.");
             }
         }
     }
@@ -266,7 +260,7 @@ private:
     }
 
     /* What copying a burst of frames costs that are in the first-level cache,
-     * one by one, by the C library: what the floor is compared with. */
+     * one by one, by the C library: a copy cannot cost less. */
     Json
     measure_memcpy()
     {
@@ -486,9 +480,8 @@ main(int argc, char **argv)
                    "Where to measure; by default the last there is");
     app.add_flag("--huge-pages", options.huge_pages,
                  "Memory for DPDK comes from reserved huge pages");
-    app.add_option(
-        "--contender", options.contenders,
-        "netvsc, floor, floor+packets, dpdk or dpdk:ARGUMENT=VALUE,...");
+    app.add_option("--contender", options.contenders,
+                   "netvsc, dpdk or dpdk:ARGUMENT=VALUE,...");
     CLI11_PARSE(app, argc, argv);
     try {
         host::open_log(options.root + ".log");

@@ -68,8 +68,7 @@ def figures(samples):
 
 
 class Ratio:
-    """How many times ours is better than the peer; for a floor, how many
-    times ours costs what the floor does.
+    """How many times ours is better than the peer.
 
     The two take turns, so what slows the machine down for a while meets both
     samples of a round: the ratio is the median of those of the rounds."""
@@ -87,8 +86,7 @@ class Ratio:
         self.equal = low < 1 < high
 
     def _of(self, ours, peer):
-        upside_down = is_rate(self.ours.unit) or self.peer.contender == "floor"
-        return ours / peer if upside_down else peer / ours
+        return ours / peer if is_rate(self.ours.unit) else peer / ours
 
 
 def ratios(found, wanted):

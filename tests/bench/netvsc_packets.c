@@ -8,7 +8,7 @@
 #include "dp-packet.h"
 
 /* One thread uses all of this. */
-static struct dp_packet_batch prepared, taken;
+static struct dp_packet_batch prepared;
 
 struct netvsc_pool *
 bench_pool_create(void)
@@ -58,47 +58,6 @@ bench_receive_shown(struct netvsc_rx_queue *queue, struct netvsc_pool *pool,
     n = dp_packet_batch_size(&batch);
     netvsc_packets_delete(&batch);
     return n;
-}
-
-void
-bench_take_packets(struct netvsc_pool *pool, uint8_t *data[NETVSC_MAX_BURST])
-{
-    static const struct netvsc_rx_frame frames[NETVSC_MAX_BURST];
-    struct dp_packet *packet;
-
-    dp_packet_batch_init(&taken);
-    netvsc_pool_new_packets(pool, frames, NETVSC_MAX_BURST, &taken);
-    DP_PACKET_BATCH_FOR_EACH (i, packet, &taken) {
-        data[i] = dp_packet_data(packet);
-    }
-}
-
-void
-bench_delete_packets(const struct netvsc_rx_frame *frames, unsigned n)
-{
-    for (unsigned i = 0; i < n; i++) {
-        dp_packet_set_size(taken.packets[i], frames[i].size);
-        dp_packet_set_rss_hash(taken.packets[i], frames[i].rss_hash);
-    }
-    netvsc_packets_delete(&taken);
-}
-
-unsigned
-bench_prepared(struct netvsc_tx_frame frames[NETVSC_MAX_BURST])
-{
-    struct dp_packet *packet;
-
-    DP_PACKET_BATCH_FOR_EACH (i, packet, &prepared) {
-        frames[i].data = dp_packet_data(packet);
-        frames[i].size = dp_packet_size(packet);
-    }
-    return dp_packet_batch_size(&prepared);
-}
-
-void
-bench_delete_prepared(void)
-{
-    netvsc_packets_delete(&prepared);
 }
 
 void

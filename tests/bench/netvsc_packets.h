@@ -26,16 +26,6 @@ unsigned bench_receive_shown(struct netvsc_rx_queue *, struct netvsc_pool *,
                                           uint32_t size),
                              void *aux);
 
-/* What a frame's packet costs whoever receives it: takes NETVSC_MAX_BURST
- * packets and says where their bytes go; then `n` of them are given size and
- * RSS hash, and all are deleted. */
-void bench_take_packets(struct netvsc_pool *, uint8_t *data[NETVSC_MAX_BURST]);
-void bench_delete_packets(const struct netvsc_rx_frame *, unsigned n);
-
-/* The same for sending: where the prepared packets' bytes are. */
-unsigned bench_prepared(struct netvsc_tx_frame frames[NETVSC_MAX_BURST]);
-void bench_delete_prepared(void);
-
 /* Packets with these bytes, for bench_send(). */
 void bench_prepare(struct netvsc_pool *, const struct netvsc_tx_frame *,
                    unsigned n);
