@@ -3,10 +3,10 @@ EXTRA_DIST += \
 	tests/check-docs \
 	tests/demo \
 	tests/fresh.sh \
-	tests/lab.py \
 	tests/mutants \
 	tests/private \
 	tests/restart \
+	tests/rig \
 	tests/run \
 	tests/run-selftest \
 	tests/tarball \

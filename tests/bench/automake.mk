@@ -11,6 +11,7 @@ EXTRA_DIST += \
 	tests/bench/README.md \
 	tests/bench/bounds.json \
 	tests/bench/callgrind.py \
+	tests/bench/contenders.py \
 	tests/bench/cost.py \
 	tests/bench/counting.py \
 	tests/bench/figures.py \
@@ -21,7 +22,6 @@ EXTRA_DIST += \
 	tests/bench/run \
 	tests/bench/section.py \
 	tests/bench/switch.py \
-	tests/bench/switch_rig.py \
 	tests/bench/veth_sender.py
 
 # Everything that the bench runs, without running it.  What is only asked for

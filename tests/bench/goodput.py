@@ -13,7 +13,8 @@ import signal
 import subprocess
 import time
 
-from switch_rig import NICS, Host, RigFailed, cores, wait_for
+from rig.pinned import NICS, Host, cores
+from rig.tools import RigFailed, wait_for
 
 UNIT = "Mpps"
 NETVSC, DPDK = "netvsc", "dpdk"

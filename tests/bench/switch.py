@@ -10,8 +10,9 @@ import os
 import subprocess
 import time
 
-from switch_rig import (NICS, NetvscContender, RigFailed, cores,
-                        dpdk, netvsc, run, veth, wait_for)
+from contenders import NetvscContender, dpdk, netvsc, veth
+from rig.pinned import NICS, cores
+from rig.tools import RigFailed, run, wait_for
 
 # Frames under way in each direction: eight bursts, so that the switch has work
 # while the host's two threads take turns on their core.

@@ -1,6 +1,4 @@
 EXTRA_DIST += \
-	tests/peer/frames.py \
-	tests/peer/rig.py \
 	tests/peer/run \
 	tests/peer/uio_shim.cc
 

@@ -13,6 +13,8 @@ import socket
 import struct
 import time
 
+from .tools import RigFailed
+
 # Headers included, FCS excluded: what an MTU of 1500 allows.  A tag comes on
 # top of it.
 SMALLEST, LARGEST = 60, 1514
@@ -28,10 +30,6 @@ SO_RCVBUFFORCE = 33
 TP_STATUS_VLAN_VALID = 0x10
 TP_STATUS_VLAN_TPID_VALID = 0x40
 ETH_P_ALL = 3
-
-
-class Failure(Exception):
-    """What a test found; the text is for a person."""
 
 
 # --- What the frames hold ---------------------------------------------------
@@ -184,23 +182,23 @@ def all_frames(first_salt=0):
 
 # --- Network namespaces and packet sockets ---------------------------------
 
-def inside(namespace, function):
+def enter(namespace, function):
     """Calls function() with this thread in a network namespace of
     ip-netns(8).  A socket made there stays there."""
     libc = ctypes.CDLL(None, use_errno=True)
 
-    def enter(descriptor):
+    def set_namespace(descriptor):
         if libc.setns(descriptor, 0) != 0:
             raise OSError(ctypes.get_errno(), f'setns to {namespace}')
 
     back = os.open('/proc/self/ns/net', os.O_RDONLY)
     there = os.open(f'/run/netns/{namespace}', os.O_RDONLY)
     try:
-        enter(there)
+        set_namespace(there)
         try:
             return function()
         finally:
-            enter(back)
+            set_namespace(back)
     finally:
         os.close(there)
         os.close(back)
@@ -211,7 +209,7 @@ class TapEnd:
 
     def __init__(self, namespace, interface):
         self.name = interface
-        self.socket = inside(namespace, lambda: socket.socket(
+        self.socket = enter(namespace, lambda: socket.socket(
             socket.AF_PACKET, socket.SOCK_RAW, 0))
         self.socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
         self.socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
@@ -277,14 +275,14 @@ class Flow:
     def check(self, frame):
         where = f'{self.source.name} to {self.sink.name}'
         if self.received == self.sent:
-            raise Failure(f'{where}: a frame that nobody sent: '
+            raise RigFailed(f'{where}: a frame that nobody sent: '
                           f'{frame[:64].hex()}')
         wanted = self.frames[self.received]
         if frame == wanted:
             return
         place = next((i for i, (a, b) in enumerate(zip(frame, wanted))
                       if a != b), min(len(frame), len(wanted)))
-        raise Failure(
+        raise RigFailed(
             f'{where}: frame {self.received} of {len(self.frames)} differs '
             f'from byte {place} on: {len(frame)} instead of {len(wanted)} '
             f'bytes\ncame   {frame[:80].hex()}\nwanted {wanted[:80].hex()}')
@@ -304,7 +302,7 @@ def carry(flows, enough=None):
         if any([flow.pull() for flow in flows]):
             deadline = time.monotonic() + FRAME_SECONDS
         elif time.monotonic() > deadline:
-            raise Failure('; '.join(
+            raise RigFailed('; '.join(
                 f'{flow.source.name} to {flow.sink.name}: {flow.received} of '
                 f'{flow.sent} frames sent have arrived after '
                 f'{FRAME_SECONDS} s' for flow in flows))

@@ -1,12 +1,8 @@
-"""The bench: netvsc-host with two NICs, a tap and a network namespace for
-each, and DPDK's testpmd forwarding from one NIC to the other.
-
-Meant for the inside of tests/private: names are fixed, and what is left over
-ends with the namespaces.
+"""netvsc-host with two NICs, a tap and a network namespace for each, and DPDK's
+testpmd forwarding from one NIC to the other.
 """
 
 import contextlib
-import json
 import os
 import pathlib
 import re
@@ -14,10 +10,9 @@ import select
 import subprocess
 import time
 
-from frames import Failure, TapEnd, inside
-
-# Until a process that does nothing difficult must have reacted.
-SECONDS = 20
+from . import host
+from .frames import TapEnd, enter
+from .tools import PATIENCE, RigFailed, run, wait_for
 
 # Receive descriptors of testpmd's ports.  The PMD empties the host's ring
 # into a queue of this length and drops the rest, so what is under way must be
@@ -25,24 +20,8 @@ SECONDS = 20
 DESCRIPTORS = 1024
 WINDOW = 256
 
-
-def wait_for(what, condition, seconds=SECONDS):
-    """Waits until condition() is true and returns its value."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        if time.monotonic() > deadline:
-            raise Failure(f'{what}: not so after {seconds} s')
-        time.sleep(0.02)
-    return value
-
-
-def run(*command):
-    result = subprocess.run(command, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, text=True)
-    if result.returncode != 0:
-        raise Failure(f'{" ".join(command)}: exit status '
-                      f'{result.returncode}: {result.stdout.strip()}')
-    return result.stdout
+# What has not changed for so long is at rest.
+QUIET_SECONDS = 0.05
 
 
 def end(process):
@@ -67,14 +46,13 @@ class Nic:
 NICS = Nic(1), Nic(2)
 
 
-class Host:
-    """netvsc-host; the NICs' taps are in their namespaces and up."""
+class Host(host.Host):
+    """A child of ours, whose end is looked at; the NICs' taps are in their
+    namespaces and up."""
 
-    def __init__(self, program, directory, options=''):
-        self.program = str(program)
-        self.root = directory / 'root'
+    def __init__(self, build, directory, options=''):
+        super().__init__(build, directory / 'root', directory / 'host.log')
         self.trace = directory / 'trace'
-        self.log = directory / 'host.log'
         self.root.mkdir(parents=True)
         # From its first moment on, a tap must carry nothing but our frames.
         set_ipv6('default', False)
@@ -89,7 +67,7 @@ class Host:
                 command, stdin=subprocess.DEVNULL, stdout=output,
                 stderr=output)
         try:
-            wait_for('netvsc-host answers', self.answers)
+            wait_for('netvsc-host to answer', self.answers)
             for nic in NICS:
                 attach_to_network(nic)
         except BaseException:
@@ -98,22 +76,19 @@ class Host:
 
     def answers(self):
         self.check()
-        return subprocess.run(
-            [self.program, 'ctl', f'--root={self.root}', 'list'],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL).returncode == 0
+        try:
+            return self.control('list') is not None
+        except OSError:
+            return False
 
     def check(self):
         if self.process.poll() is not None:
-            raise Failure('netvsc-host has ended by itself: status '
-                          f'{self.process.returncode}')
-
-    def control(self, *command):
-        return run(self.program, 'ctl', f'--root={self.root}', *command)
+            raise RigFailed('netvsc-host has ended by itself: status '
+                            f'{self.process.returncode}')
 
     def statistics(self, nic):
         self.check()
-        return json.loads(self.control('stats', nic.guid))
+        return super().statistics(nic)
 
     def quiet(self):
         """Waits until nothing is under way; returns both NICs' counters.
@@ -125,6 +100,7 @@ class Host:
 
         def settled():
             nonlocal before
+            time.sleep(QUIET_SECONDS)
             now = [self.statistics(nic) for nic in NICS]
             seen = [(c['rx'], c['tx'], c['tap']) for c in now]
             unchanged, before = seen == before, seen
@@ -133,17 +109,17 @@ class Host:
                 c['rx']['suballocs_outstanding'] == c['tx']['outstanding'] == 0
                 for c in now) else None
 
-        return wait_for('no section is outstanding', settled)
+        return wait_for('all sections to be back', settled)
 
     def quit(self):
         """Ends the host, which has to go without complaint."""
         self.control('quit')
         try:
-            status = self.process.wait(SECONDS)
+            status = self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
-            raise Failure(f'netvsc-host still runs {SECONDS} s after quit')
+            raise RigFailed(f'netvsc-host still runs {PATIENCE} s after quit')
         if status != 0:
-            raise Failure(f'netvsc-host ended with status {status}')
+            raise RigFailed(f'netvsc-host ended with status {status}')
 
     def kill(self):
         end(self.process)
@@ -156,7 +132,7 @@ def attach_to_network(nic):
     """Moves a NIC's tap into a namespace of its own, without an address: the
     kernel must not send a frame that nobody counted."""
     run('ip', 'netns', 'add', nic.namespace)
-    inside(nic.namespace, lambda: set_ipv6('default', False))
+    enter(nic.namespace, lambda: set_ipv6('default', False))
     run('ip', 'link', 'set', nic.tap, 'netns', nic.namespace)
     run('ip', '-n', nic.namespace, 'link', 'set', nic.tap, 'up')
 
@@ -167,7 +143,7 @@ def set_ipv6(interface, enabled):
 
 
 def add_addresses(nic):
-    inside(nic.namespace, lambda: set_ipv6(nic.tap, True))
+    enter(nic.namespace, lambda: set_ipv6(nic.tap, True))
     for address in f'{nic.address4}/24', f'{nic.address6}/64':
         run('ip', '-n', nic.namespace, 'address', 'add', address,
             'dev', nic.tap, *(['nodad'] if ':' in address else []))
@@ -222,7 +198,7 @@ class Testpmd:
                 line = re.search(rf'^(\d+) +{nic.mac} .*net_netvsc',
                                  summary, re.M | re.I)
                 if not line:
-                    raise Failure(f'testpmd does not show {nic.mac} as a '
+                    raise RigFailed(f'testpmd does not show {nic.mac} as a '
                                   f'netvsc port:\n{summary}')
                 self.ports[nic] = int(line[1])
             # A full send buffer is a reason to wait here, not to drop.
@@ -235,14 +211,14 @@ class Testpmd:
 
     def read_prompt(self):
         """Returns the output up to the next prompt."""
-        deadline = time.monotonic() + SECONDS
+        deadline = time.monotonic() + PATIENCE
         while self.PROMPT not in self.output:
             left = max(deadline - time.monotonic(), 0)
             if not select.select([self.process.stdout], [], [], left)[0]:
-                raise Failure(f'testpmd: no prompt after {SECONDS} s')
+                raise RigFailed(f'testpmd: no prompt after {PATIENCE} s')
             more = os.read(self.process.stdout.fileno(), 65536)
             if not more:
-                raise Failure('testpmd has ended by itself: '
+                raise RigFailed('testpmd has ended by itself: '
                               + self.output.decode(errors='replace')[-2000:])
             self.log.write(more)
             self.log.flush()
@@ -265,13 +241,13 @@ class Testpmd:
         self.process.stdin.write(b'quit\n')
         self.process.stdin.flush()
         try:
-            output, _ = self.process.communicate(timeout=SECONDS)
+            output, _ = self.process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
-            raise Failure(f'testpmd still runs {SECONDS} s after quit')
+            raise RigFailed(f'testpmd still runs {PATIENCE} s after quit')
         self.log.write(output)
         self.log.close()
         if self.process.returncode != 0:
-            raise Failure('testpmd ended with status '
+            raise RigFailed('testpmd ended with status '
                           f'{self.process.returncode}')
 
     def kill(self):
