@@ -1,4 +1,4 @@
-/* OIDs and their objects (reference F). */
+/* OIDs and their objects (doc/protocol.md, F). */
 
 #pragma once
 

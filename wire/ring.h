@@ -1,4 +1,4 @@
-/* VMBus ring buffers: the control page and the packets (reference A). */
+/* VMBus ring buffers: control page and packets (doc/protocol.md, A). */
 
 #pragma once
 
@@ -6,7 +6,7 @@
 
 namespace netvsc::wire {
 
-/* A Hyper-V page, whatever the guest's own page size is (reference 0.1). */
+/* A Hyper-V page, whatever the guest's own page size is. */
 inline constexpr uint32_t kPageSize = 4096;
 
 /* --- A.2 Control page -------------------------------------------------- */

@@ -1,4 +1,5 @@
-/* RNDIS over NVSP: control messages, packets, per-packet info (reference E).
+/* RNDIS over NVSP: control messages, packets, per-packet info
+ * (doc/protocol.md, E).
  *
  * Every "offset" field is relative to byte 8 of its message, the first byte
  * after the common header; only an element's own offset is relative to the

@@ -1,4 +1,4 @@
-/* VMBus pages and identifiers that a channel needs (reference B). */
+/* VMBus pages and identifiers that a channel needs (doc/protocol.md, B). */
 
 #pragma once
 

@@ -1,5 +1,5 @@
-/* VMBus channel messages: what a guest's kernel and its host say to each
- * other before, and besides, the rings (reference B). */
+/* VMBus channel messages: what a guest's kernel and its host say to each other
+ * before, and besides, the rings (doc/protocol.md, B). */
 
 #pragma once
 
