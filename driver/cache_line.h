@@ -1,9 +1,9 @@
-/* What is written by one thread and read by another begins a new line, so
- * that neither takes from the other what it does not mean to.
+/* Cache lines: data that one thread writes and another reads begin a new one,
+ * to avoid false sharing.
  *
- * On the heap a neighbour may be anybody's: what a thread touches for each
- * burst is of an aligned class, or in a LineVector.  Who writes what is in
- * doc/performance.md. */
+ * A neighbour on the heap may be anything, so whatever a thread touches for
+ * each burst is of an aligned class or in a LineVector.  Who writes what is in
+ * doc/architecture.md. */
 
 #pragma once
 
@@ -13,8 +13,9 @@
 
 namespace netvsc {
 
-/* Of x86-64 and of the arm64 machines that run Hyper-V.  A constant of ours,
- * because the standard's depends on the compiler's options. */
+/* Cache-line size of x86-64 and of the arm64 machines that run Hyper-V.  A
+ * constant of ours, because the standard's depends on the compiler's options.
+ */
 inline constexpr size_t kCacheLine = 64;
 
 /* Whole lines of the heap. */

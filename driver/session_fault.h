@@ -1,4 +1,4 @@
-/* Why a session cannot go on: set once by whoever notices, on any thread. */
+/* The reason why a session cannot go on: set once, on any thread. */
 
 #pragma once
 

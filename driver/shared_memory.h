@@ -1,5 +1,5 @@
-/* Memory that the host can write at any time: what is checked has to be what
- * is used. */
+/* Reads of memory that the host can write at any time: the value that is
+ * checked must be the value that is used. */
 
 #pragma once
 
@@ -8,7 +8,7 @@
 
 namespace netvsc {
 
-/* A copy of the value at `from`, at any alignment.  Of a plain memcpy() the
+/* A copy of the value at `from`, at any alignment.  With a plain memcpy() the
  * compiler may load a member once to check it and once more to use it. */
 template <typename T>
 [[nodiscard]] T
@@ -16,8 +16,8 @@ read_shared(const uint8_t *from) noexcept
 {
     T value;
     std::memcpy(&value, from, sizeof value);
-    /* Says that the copy is changed here, so that nothing which comes later
-     * can be had from the original. */
+    /* Compiler barrier: from here on the value comes from the copy, never
+     * again from shared memory. */
     asm volatile("" : "+m"(value));
     return value;
 }

@@ -1,4 +1,4 @@
-/* What the command lines of the host's programs have in common. */
+/* Command-line options that the host's programs share. */
 
 #pragma once
 

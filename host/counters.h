@@ -1,4 +1,4 @@
-/* What a NIC counts; written by its worker thread alone and read there. */
+/* A NIC's counters; written by its worker thread alone and read there. */
 
 #pragma once
 

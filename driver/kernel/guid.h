@@ -1,4 +1,4 @@
-/* VMBus instance GUID: the driver's key for a device (design, identity). */
+/* VMBus instance GUID: the driver's key for a device. */
 
 #pragma once
 

@@ -1,4 +1,4 @@
-/* The VMBus device tree below the system root: finding a NIC (reference C). */
+/* The VMBus device tree below the system root: finding a NIC (C). */
 
 #pragma once
 

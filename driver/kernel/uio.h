@@ -1,4 +1,4 @@
-/* An open UIO device: the driver's whole view of the kernel (reference C.4).
+/* An open UIO device: the driver's whole view of the kernel (C.4).
  *
  * Two forms behind one class: the character device of uio_hv_generic, and
  * the socket by which netvsc-host plays the kernel (wire/uio_socket.h).

@@ -80,7 +80,7 @@ Mapping::create(int fd, uint64_t at, uint64_t size, uint64_t skip,
 Status
 Mapping::populate(const std::string &what) const
 {
-    /* Tells of a device that goes at this very moment. */
+    /* Fails with EFAULT if the device is being removed. */
     if (::madvise(base_, length_, MADV_POPULATE_READ) == 0) {
         return ok();
     }

@@ -1,5 +1,5 @@
 /* RNDIS PACKETs to the guest: header and per-packet info in front of a frame
- * (reference E.3, E.4). */
+ * (E.3, E.4). */
 
 #pragma once
 

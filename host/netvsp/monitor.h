@@ -1,5 +1,5 @@
-/* How a guest signals a channel through shared memory: one trigger of the
- * monitor page (reference B.11). */
+/* One trigger of the monitor page, by which a guest signals a channel through
+ * shared memory (B.11). */
 
 #pragma once
 

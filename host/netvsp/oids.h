@@ -1,4 +1,4 @@
-/* The objects that a guest queries and sets over RNDIS (reference F). */
+/* The objects that a guest queries and sets over RNDIS (F). */
 
 #pragma once
 

@@ -1,4 +1,4 @@
-/* The host's ends of a ring buffer (reference A).
+/* The host's ends of a ring buffer (A).
  *
  * IncomingRing consumes what the guest writes, OutgoingRing produces what it
  * reads.  Both work on plain memory (control page, then data), so a test can

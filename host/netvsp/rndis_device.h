@@ -1,4 +1,4 @@
-/* The RNDIS device behind a session: control messages (reference E.2). */
+/* The RNDIS device behind a session: control messages (E.2). */
 
 #pragma once
 

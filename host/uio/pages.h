@@ -1,4 +1,4 @@
-/* The two pages that all VMBus devices of a VM share (reference C.3). */
+/* The two pages that all VMBus devices of a VM share (C.3). */
 
 #pragma once
 

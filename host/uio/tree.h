@@ -1,5 +1,5 @@
-/* The sysfs tree of the emulated machine below the host's root directory
- * (reference C.2, C.3).
+/* The sysfs tree of the emulated machine below the host's root directory (C.2,
+ * C.3).
  *
  * It is read-only to guests.  A file is replaced by rename, a device appears
  * and goes as a whole, so that nobody ever reads half of anything. */

@@ -1,6 +1,6 @@
 /* The ACPI tables of the machine: processors, interrupt controllers, how to
  * switch it off, its serial port and, what hv_vmbus waits for, the VMBus
- * (reference B.14). */
+ * (B.14). */
 
 #pragma once
 

@@ -1,5 +1,5 @@
-/* What CPUID tells the guest: the processor that KVM offers, on a Hyper-V
- * host (reference B.12). */
+/* The guest's CPUID: the processor that KVM offers, on a Hyper-V host (B.12).
+ */
 
 #pragma once
 

@@ -1,5 +1,5 @@
-/* The GPADLs of a guest: lists of its pages, each list mapped once more in
- * one piece (reference B.3.7, B.7).
+/* The GPADLs of a guest: lists of its pages, each list mapped once more in one
+ * piece (B.3.7, B.7).
  *
  * The bus's thread creates and removes them; any thread may look one up.  What
  * a guest can make the host keep is bounded: lists, pages and mappings. */
@@ -49,8 +49,8 @@ public:
     static constexpr size_t kMaxGpadls = 2048;
     /* What a host of 2019 lets a VM establish together: 1,280 MiB (B.7). */
     static constexpr size_t kMaxPages = 1280u << 8;
-    /* Of the 65,530 mappings that Linux gives a process, what guests may use:
-     * three NICs' buffers with no two pages together. */
+    /* Share of the 65,530 mappings that Linux gives a process: three NICs'
+     * buffers with no two pages together. */
     static constexpr size_t kMaxRuns = 49152;
 
     explicit Gpadls(GuestRam &ram) : ram_(ram) {}

@@ -1,5 +1,5 @@
 /* The hypercalls of VMBus, from what a vCPU's registers say to what the bus is
- * told (reference B.10).  KVM answers the others itself. */
+ * told (B.10).  KVM answers the others itself. */
 
 #pragma once
 

@@ -1,4 +1,4 @@
-/* What stands between the VMBus of a VM and the machine that it is.
+/* Interface between the VMBus of a VM and its machine.
  *
  * The machine (KVM, its vCPUs, the SynIC) knows nothing of channels; the bus
  * knows nothing of vCPU file descriptors.  A test plays either side. */
@@ -42,9 +42,9 @@ public:
     [[nodiscard]] virtual GuestRam &ram() = 0;
     [[nodiscard]] virtual unsigned vcpus() const = 0;
 
-    /* Queues a VMBus message for SINT2 of a vCPU (reference B; at most 240
-     * bytes): in order, as soon as the guest's slot is free.  False, and
-     * nothing is queued, when too many wait: a guest that never reads. */
+    /* Queues a VMBus message for SINT2 of a vCPU (B; at most 240 bytes): in
+     * order, as soon as the guest's slot is free.  False, and nothing is
+     * queued, when too many wait: a guest that never reads. */
     [[nodiscard]] virtual bool post_message(unsigned vcpu, Bytes message) = 0;
 
     /* Sets the event flag of a channel for SINT2 of a vCPU and interrupts it

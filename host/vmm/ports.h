@@ -1,5 +1,5 @@
-/* Where the machine's few devices are, as its ACPI tables say and its platform
- * serves them. */
+/* Addresses of the machine's few devices, as its ACPI tables say and its
+ * platform serves them. */
 
 #pragma once
 

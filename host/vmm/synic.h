@@ -1,6 +1,6 @@
 /* The host's half of the synthetic interrupt controller: message slots and
- * event flags of SINT2, in pages that the guest placed in its memory
- * (reference B.1, B.9). */
+ * event flags of SINT2, in pages that the guest placed in its memory (B.1,
+ * B.9). */
 
 #pragma once
 

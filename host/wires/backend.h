@@ -1,4 +1,4 @@
-/* What a NIC is wired to. */
+/* The wire of a NIC: interface of its backends. */
 
 #pragma once
 

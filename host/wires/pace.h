@@ -1,4 +1,4 @@
-/* How fast a generator makes frames. */
+/* The pace of a generator: how fast it makes frames. */
 
 #pragma once
 

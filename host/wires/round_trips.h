@@ -1,6 +1,5 @@
-/* How long the frames of a loop were away: counts by duration, in classes that
- * are 1/32 wide, so that ten million round trips need no more memory than
- * one. */
+/* Round-trip times of a loop's frames: counts by duration, in classes that are
+ * 1/32 wide, so that ten million round trips need no more memory than one. */
 
 #pragma once
 
