@@ -1,4 +1,4 @@
-/* Control mailbox: only what was asked for gets in (peers.md 4a, 17). */
+/* Control mailbox: only what was asked for gets in. */
 
 #include <gtest/gtest.h>
 

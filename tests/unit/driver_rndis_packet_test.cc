@@ -1,5 +1,5 @@
-/* RNDIS PACKET messages: the parser against hostile ones, and the builder
- * (reference E.3 to E.7). */
+/* RNDIS PACKET messages: the parser against hostile ones, and the builder (E.3
+ * to E.7). */
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 /* The form of the last good RNDIS PACKET: what it takes is what the full
- * checks would have taken, and nothing else (reference E.3 to E.7). */
+ * checks would have taken, and nothing else (E.3 to E.7). */
 
 #include <cstdlib>
 #include <memory>

@@ -1,5 +1,4 @@
-/* An attached session: packet filter, queues, and the goodbye (reference
- * D.9). */
+/* An attached session: packet filter, queues, and the goodbye (D.9). */
 
 #include <array>
 #include <set>

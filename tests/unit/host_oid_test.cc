@@ -1,4 +1,4 @@
-/* The objects that guests query and set (reference F). */
+/* The objects that guests query and set (F). */
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-/* The host's ends of a ring (reference A, vectors J.5). */
+/* The host's ends of a ring (A, vectors J.5). */
 
 #include <gtest/gtest.h>
 

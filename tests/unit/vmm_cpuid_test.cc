@@ -1,5 +1,5 @@
-/* What the guest learns from CPUID (reference B.12), out of tables that KVM
- * could have given. */
+/* What the guest learns from CPUID (B.12), out of tables that KVM could have
+ * given. */
 
 #include <optional>
 

@@ -1,5 +1,5 @@
 /* The host's half of the SynIC against a guest that the test plays, from the
- * offsets of reference B.1 and B.9. */
+ * offsets of the protocol (B.1, B.9). */
 
 #include <atomic>
 #include <thread>

@@ -1,4 +1,4 @@
-"""RNDIS data messages: reference sections E.3 to E.11, H.1."""
+"""RNDIS data messages (E.3 to E.11, H.1)."""
 
 import struct
 

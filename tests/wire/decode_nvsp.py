@@ -1,4 +1,4 @@
-"""NVSP: the set-up of a session, in the order of reference section D.4, and
+"""NVSP: the set-up of a session, in the order of D.4, and
 the other messages that do not carry RNDIS.
 
 The class Setup knows what the two sides agreed on.  decode_session.py builds

@@ -1,4 +1,4 @@
-"""OIDs and their payloads: reference section F.
+"""OIDs and their payloads (F).
 
 A check takes (payload, session) and returns None, or what is wrong as a
 sentence and the offset in the payload.

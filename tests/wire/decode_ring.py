@@ -1,4 +1,4 @@
-"""VMBus ring packets: reference section A.
+"""VMBus ring packets (A).
 
 A Ring follows one direction of one channel through a session and knows where
 the next packet has to start; packet() takes one packet apart.

@@ -1,4 +1,4 @@
-"""RNDIS control messages: reference sections E.1, E.2, E.12, F.2.
+"""RNDIS control messages (E.1, E.2, E.12, F.2).
 
 Offsets inside a message are relative to its byte 8 (E.1), so data at 28 have
 offset 20 and data at 24 have offset 16.

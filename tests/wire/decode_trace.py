@@ -178,7 +178,7 @@ def assemble(record, snap):
 
 def join(first, second):
     """One byte stream from two (buffer, have) pairs: the mixed form of
-    reference E.8, section bytes first."""
+    E.8, section bytes first."""
     buf = first[0] + second[0]
     if first[1] is None and second[1] is None:
         return buf, None
