@@ -3,6 +3,8 @@
 #include "lib/netdev-netvsc-packets.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/ip6.h>
 
 #include "driver/copy.h"
 #include "lib/netdev-netvsc-pool.h"
@@ -12,6 +14,7 @@
 #include "coverage.h"
 #include "dp-packet.h"
 #include "packets.h"
+#include "unaligned.h"
 #include "util.h"
 
 COVERAGE_DEFINE(netvsc_tx_not_taken);
@@ -83,6 +86,63 @@ netvsc_copy_frame(struct dp_packet *packet,
     }
 }
 
+#define L4_VERDICT (NETVSC_RX_L4_GOOD | NETVSC_RX_L4_BAD)
+
+/* Whether the packet is a whole TCP or UDP datagram, with nothing between IP
+ * header and datagram. */
+static bool
+netvsc_is_whole_datagram(const struct dp_packet *packet)
+{
+    const uint8_t *type = dp_packet_data(packet);
+    const uint8_t *end = type + dp_packet_size(packet);
+    const uint8_t *ip;
+    uint8_t protocol;
+
+    type += 2 * ETH_ADDR_LEN;
+    while (end - type > 2 * VLAN_HEADER_LEN &&
+           eth_type_vlan(get_unaligned_be16((const ovs_be16 *) type))) {
+        type += VLAN_HEADER_LEN;
+    }
+    ip = type + sizeof(ovs_be16);
+    if (end - ip < IP_HEADER_LEN) {
+        return false;
+    }
+    switch (ntohs(get_unaligned_be16((const ovs_be16 *) type))) {
+    case ETH_TYPE_IP: {
+        const struct ip_header *ip4 = (const struct ip_header *) ip;
+
+        if (ip4->ip_frag_off & htons(IP_MORE_FRAGMENTS | IP_FRAG_OFF_MASK)) {
+            return false;
+        }
+        protocol = ip4->ip_proto;
+        break;
+    }
+    case ETH_TYPE_IPV6:
+        protocol = ((const struct ovs_16aligned_ip6_hdr *) ip)->ip6_nxt;
+        break;
+    default:
+        return false;
+    }
+    return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP;
+}
+
+/* The flags of a frame, without what cannot be said of it.  The checksum of a
+ * datagram says nothing of a piece of it, and from 3.2 on Open vSwitch
+ * completes it in whatever packet is marked good.  `packet` is our copy,
+ * which the host cannot change any more. */
+static inline unsigned int
+netvsc_believed_flags(const struct dp_packet *packet,
+                      const struct netvsc_rx_frame *frame)
+{
+    unsigned int flags = frame->flags & NETVSC_RX_ALL;
+
+    if (flags & L4_VERDICT &&
+        OVS_UNLIKELY(!netvsc_is_whole_datagram(packet))) {
+        flags &= ~L4_VERDICT;
+    }
+    return flags;
+}
+
 int
 netvsc_receive(struct netvsc_rx_queue *queue, struct netvsc_pool *pool,
                struct dp_packet_batch *batch)
@@ -94,7 +154,8 @@ netvsc_receive(struct netvsc_rx_queue *queue, struct netvsc_pool *pool,
     netvsc_pool_new_packets(pool, frames, n, batch);
     DP_PACKET_BATCH_FOR_EACH (i, packet, batch) {
         netvsc_copy_frame(packet, &frames[i]);
-        ovs_compat_set_rx_offloads(packet, &frames[i]);
+        ovs_compat_set_rx_offloads(packet, &frames[i],
+                                   netvsc_believed_flags(packet, &frames[i]));
     }
     netvsc_rx_queue_release(queue);
     return n ? 0 : EAGAIN;

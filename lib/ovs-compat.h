@@ -39,22 +39,23 @@
 #ifdef NETVSC_OVS_HAVE_CHECKSUM_SETTERS /* From 3.6 on. */
 
 /* Tells a packet that has no offload flags yet the hash of its frame and the
- * host's verdict on its checksums. */
+ * host's verdict on its checksums, as far as `flags` have them. */
 static inline void
 ovs_compat_set_rx_offloads(struct dp_packet *packet,
-                           const struct netvsc_rx_frame *frame)
+                           const struct netvsc_rx_frame *frame,
+                           unsigned int flags)
 {
-    if (frame->flags & NETVSC_RX_HASH) {
+    if (flags & NETVSC_RX_HASH) {
         dp_packet_set_rss_hash(packet, frame->rss_hash);
     }
-    if (frame->flags & NETVSC_RX_IP_GOOD) {
+    if (flags & NETVSC_RX_IP_GOOD) {
         dp_packet_ip_checksum_set_good(packet);
-    } else if (frame->flags & NETVSC_RX_IP_BAD) {
+    } else if (flags & NETVSC_RX_IP_BAD) {
         dp_packet_ip_checksum_set_bad(packet);
     }
-    if (frame->flags & NETVSC_RX_L4_GOOD) {
+    if (flags & NETVSC_RX_L4_GOOD) {
         dp_packet_l4_checksum_set_good(packet);
-    } else if (frame->flags & NETVSC_RX_L4_BAD) {
+    } else if (flags & NETVSC_RX_L4_BAD) {
         dp_packet_l4_checksum_set_bad(packet);
     }
 }
@@ -82,17 +83,18 @@ ovs_compat_set_rx_offloads(struct dp_packet *packet,
         OVS_COMPAT_OL_FLAGS_4(FLAGS | 8), OVS_COMPAT_OL_FLAGS_4(FLAGS | 12)
 
 /* Tells a packet that has no offload flags yet the hash of its frame and the
- * host's verdict on its checksums. */
+ * host's verdict on its checksums, as far as `flags` have them. */
 static inline void
 ovs_compat_set_rx_offloads(struct dp_packet *packet,
-                           const struct netvsc_rx_frame *frame)
+                           const struct netvsc_rx_frame *frame,
+                           unsigned int flags)
 {
     static const uint64_t ol_flags[NETVSC_RX_ALL + 1] = {
         OVS_COMPAT_OL_FLAGS_16(0), OVS_COMPAT_OL_FLAGS_16(16),
         OVS_COMPAT_OL_FLAGS_16(32), OVS_COMPAT_OL_FLAGS_16(48)};
 
     *dp_packet_rss_ptr(packet) = frame->rss_hash;
-    *dp_packet_ol_flags_ptr(packet) |= ol_flags[frame->flags & NETVSC_RX_ALL];
+    *dp_packet_ol_flags_ptr(packet) |= ol_flags[flags & NETVSC_RX_ALL];
 }
 
 #endif
@@ -108,6 +110,25 @@ ovs_compat_ip_checksum_is_good(const struct dp_packet *packet)
     return dp_packet_ip_checksum_valid(packet);
 #endif
 }
+
+/* The same of TCP's or UDP's, which is ..._valid() in 3.1 alone. */
+static inline bool
+ovs_compat_l4_checksum_is_good(const struct dp_packet *packet)
+{
+#ifdef NETVSC_OVS_HAVE_L4_CHECKSUM_GOOD
+    return dp_packet_l4_checksum_good(packet);
+#else
+    return dp_packet_l4_checksum_valid(packet);
+#endif
+}
+
+/* Whether Open vSwitch itself segments and completes what a port with
+ * userspace TSO cannot: from 3.3 on. */
+#ifdef NETVSC_OVS_HAVE_TSO_SEGSZ
+#define OVS_COMPAT_HAS_GSO true
+#else
+#define OVS_COMPAT_HAS_GSO false
+#endif
 
 /* --- A packet's memory used again -----------------------------------------
  */

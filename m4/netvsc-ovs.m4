@@ -94,6 +94,8 @@ AC_DEFUN([_NETVSC_OVS_TREE], [
     [netvsc_probes="$netvsc_probes CSUM_START"], [], [_netvsc_includes])
   AC_CHECK_DECL([dp_packet_ip_checksum_set_good],
     [netvsc_probes="$netvsc_probes CHECKSUM_SETTERS"], [], [_netvsc_includes])
+  AC_CHECK_DECL([dp_packet_l4_checksum_good],
+    [netvsc_probes="$netvsc_probes L4_CHECKSUM_GOOD"], [], [_netvsc_includes])
   AC_CHECK_DECL([dp_packet_ip_checksum_good],
     [netvsc_probes="$netvsc_probes IP_CHECKSUM_GOOD"], [], [_netvsc_includes])
   m4_popdef([_netvsc_includes])

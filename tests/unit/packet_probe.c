@@ -172,6 +172,12 @@ probe_ip_checksum_is_good(const struct dp_packet *packet)
 }
 
 bool
+probe_l4_checksum_is_good(const struct dp_packet *packet)
+{
+    return ovs_compat_l4_checksum_is_good(packet);
+}
+
+bool
 probe_l4_checksum_is_bad(const struct dp_packet *packet)
 {
     return dp_packet_l4_checksum_bad(packet);

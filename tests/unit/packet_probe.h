@@ -38,6 +38,7 @@ bool probe_is_new(const struct dp_packet *);
 void probe_make_ip(struct dp_packet *); /* No Ethernet header. */
 bool probe_rss(const struct dp_packet *, uint32_t *hash);
 bool probe_ip_checksum_is_good(const struct dp_packet *);
+bool probe_l4_checksum_is_good(const struct dp_packet *);
 bool probe_l4_checksum_is_bad(const struct dp_packet *);
 
 /* Deletes by dp_packet_delete(), or all in one call of our own. */

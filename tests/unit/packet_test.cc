@@ -70,6 +70,39 @@ numbers(size_t n, uint8_t first)
     return bytes;
 }
 
+constexpr uint8_t kTcp = 6, kUdp = 17;
+
+/* A frame of an EtherType, of zeros otherwise. */
+std::vector<uint8_t>
+frame_of(size_t size, unsigned type)
+{
+    std::vector<uint8_t> frame(size);
+    frame[12] = static_cast<uint8_t>(type >> 8);
+    frame[13] = static_cast<uint8_t>(type);
+    return frame;
+}
+
+/* `fragment`: flags and offset, as in the header. */
+std::vector<uint8_t>
+ip4_frame(size_t size, uint8_t protocol, unsigned fragment)
+{
+    auto frame = frame_of(size, 0x0800);
+    frame[14] = 0x45;
+    frame[20] = static_cast<uint8_t>(fragment >> 8);
+    frame[21] = static_cast<uint8_t>(fragment);
+    frame[23] = protocol;
+    return frame;
+}
+
+std::vector<uint8_t>
+ip6_frame(size_t size, uint8_t next_header)
+{
+    auto frame = frame_of(size, 0x86dd);
+    frame[14] = 0x60;
+    frame[20] = next_header;
+    return frame;
+}
+
 std::vector<uint8_t>
 content(const dp_packet *packet)
 {
@@ -258,7 +291,7 @@ TEST(PoolKinds, EachReceivesIntoPacketsOfItsOwn)
 
 TEST_F(PacketTest, CopiesAndMarks)
 {
-    auto first = numbers(60, 0), second = numbers(1514, 100);
+    auto first = numbers(60, 0), second = ip4_frame(1514, kTcp, 0);
     netvsc_fragment fragments[] = {{first.data(), 60}, {second.data(), 1514}};
     incoming = {
         {&fragments[0], 1, 60, 0x1234, 0, NETVSC_RX_HASH | NETVSC_RX_IP_GOOD},
@@ -277,6 +310,71 @@ TEST_F(PacketTest, CopiesAndMarks)
     EXPECT_FALSE(probe_l4_checksum_is_bad(packets[0]));
     EXPECT_TRUE(probe_l4_checksum_is_bad(packets[1]));
     probe_delete_all(packets.data(), 2);
+}
+
+/* The checksum of a datagram says nothing of a piece of it. */
+TEST_F(PacketTest, VerdictsOnWholeDatagramsOnly)
+{
+    struct {
+        const char *what;
+        std::vector<uint8_t> frame;
+        bool whole;
+    } cases[] = {
+        {"TCP", ip4_frame(60, kTcp, 0), true},
+        {"UDP", ip4_frame(60, kUdp, 0), true},
+        {"UDP, not to be fragmented", ip4_frame(60, kUdp, 0x4000), true},
+        {"the first fragment", ip4_frame(60, kUdp, 0x2000), false},
+        {"one in the middle", ip4_frame(1514, kUdp, 0x20b9), false},
+        {"the last one", ip4_frame(60, kTcp, 0x0001), false},
+        {"the last one of the longest", ip4_frame(60, kTcp, 0x1fff), false},
+        {"ICMP", ip4_frame(60, 1, 0), false},
+        {"TCP over IPv6", ip6_frame(80, kTcp), true},
+        {"UDP over IPv6", ip6_frame(80, kUdp), true},
+        {"a fragment of IPv6", ip6_frame(80, 44), false},
+        {"options of IPv6, who knows of what", ip6_frame(80, 0), false},
+        {"ARP", frame_of(60, 0x0806), false},
+        {"cut off in the middle", ip4_frame(33, kTcp, 0), false},
+        {"nothing but Ethernet", frame_of(14, 0x0800), false},
+    };
+    const std::vector<std::vector<uint8_t>> all_tags = {
+        {},
+        {0x81, 0x00, 0xb0, 0x07},
+        {0x88, 0xa8, 0xb0, 0x08, 0x81, 0x00, 0xb0, 0x07}};
+    for (const auto &[what, plain, whole] : cases) {
+        for (const auto &tags : all_tags) {
+            for (bool taken_out : {false, true}) {
+                auto frame = plain;
+                frame.insert(frame.begin() + 12, tags.begin(), tags.end());
+                auto size = static_cast<uint32_t>(frame.size());
+                uint16_t vlan = taken_out ? NETVSC_RX_VLAN : 0;
+                auto mark = [&](unsigned flags) {
+                    return static_cast<uint16_t>(vlan | flags);
+                };
+                netvsc_fragment fragment = {frame.data(), size};
+                incoming = {{&fragment, 1, size, 7, 0x2001,
+                             mark(NETVSC_RX_L4_GOOD | NETVSC_RX_IP_GOOD)},
+                            {&fragment, 1, size, 7, 0x2001,
+                             mark(NETVSC_RX_L4_BAD | NETVSC_RX_HASH)},
+                            {&fragment, 1, size, 7, 0x2001, mark(0)}};
+                std::array<dp_packet *, 32> packets;
+                ASSERT_EQ(probe_receive(nullptr, pool_, packets.data()), 3u);
+                SCOPED_TRACE(std::string(what) + " with " +
+                             std::to_string(tags.size() / 4 + taken_out) +
+                             " tags");
+                EXPECT_EQ(probe_l4_checksum_is_good(packets[0]), whole);
+                EXPECT_EQ(probe_l4_checksum_is_bad(packets[1]), whole);
+                EXPECT_FALSE(probe_l4_checksum_is_bad(packets[0]));
+                EXPECT_FALSE(probe_l4_checksum_is_good(packets[1]));
+                EXPECT_FALSE(probe_l4_checksum_is_good(packets[2]) ||
+                             probe_l4_checksum_is_bad(packets[2]));
+                /* The rest of what the host says stays. */
+                uint32_t hash = 0;
+                EXPECT_TRUE(probe_ip_checksum_is_good(packets[0]));
+                EXPECT_TRUE(probe_rss(packets[1], &hash));
+                probe_delete_all(packets.data(), 3);
+            }
+        }
+    }
 }
 
 /* A train, cut in the most unpleasant places, with and without a tag. */
