@@ -1,5 +1,6 @@
 #include "driver/statistics.h"
 
+#include <algorithm>
 #include <cstddef>
 
 namespace netvsc {
@@ -65,6 +66,8 @@ Statistics::operator+=(const Statistics &other)
     tx_no_section += other.tx_no_section;
     tx_ring_full += other.tx_ring_full;
     tx_too_big += other.tx_too_big;
+    tx_biggest_refused =
+        std::max(tx_biggest_refused, other.tx_biggest_refused);
     tx_too_small += other.tx_too_small;
     tx_failed += other.tx_failed;
     signals += other.signals;

@@ -53,6 +53,9 @@ struct Statistics {
     uint64_t tx_failed = 0;       /* Completions with status not success. */
     uint64_t signals = 0;         /* Times the host was signalled. */
 
+    /* The biggest of the frames that were too big, in bytes. */
+    uint32_t tx_biggest_refused = 0;
+
     Statistics &operator+=(const Statistics &);
 };
 

@@ -292,6 +292,11 @@ TxQueue::count(const Tally &tally) noexcept
     if (tally.too_small + tally.too_big > 0) [[unlikely]] {
         too_small_.add(tally.too_small);
         too_big_.add(tally.too_big);
+        /* One thread at a time writes. */
+        biggest_refused_.store(
+            std::max(biggest_refused_.load(std::memory_order_relaxed),
+                     tally.biggest),
+            std::memory_order_relaxed);
     }
 }
 
@@ -304,6 +309,9 @@ TxQueue::add_to(Statistics *statistics) const noexcept
     statistics->tx_no_section += no_section_.get();
     statistics->tx_ring_full += ring_full_.get();
     statistics->tx_too_big += too_big_.get();
+    statistics->tx_biggest_refused =
+        std::max(statistics->tx_biggest_refused,
+                 biggest_refused_.load(std::memory_order_relaxed));
     statistics->tx_too_small += too_small_.get();
 }
 

@@ -91,9 +91,15 @@ private:
         void
         refuse(const netvsc_tx_frame &frame) noexcept
         {
-            (frame.size < kEthernetHeader ? too_small : too_big)++;
+            if (frame.size < kEthernetHeader) {
+                too_small++;
+            } else {
+                too_big++;
+                biggest = std::max(biggest, frame.size);
+            }
         }
         uint32_t too_big = 0, too_small = 0;
+        uint32_t biggest = 0; /* Of those that are too big, in bytes. */
     };
 
     /* A frame that is to be copied yet. */
@@ -134,6 +140,7 @@ private:
 
     FrameCounters frames_;
     Counter ring_packets_, no_section_, ring_full_, too_big_, too_small_;
+    std::atomic<uint32_t> biggest_refused_{0};
 };
 
 } // namespace netvsc

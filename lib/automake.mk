@@ -3,6 +3,8 @@ noinst_LTLIBRARIES += lib/libnetvscprovider.la
 lib_libnetvscprovider_la_SOURCES = \
 	lib/device_watch.cc \
 	lib/device_watch.h \
+	lib/identity_file.cc \
+	lib/identity_file.h \
 	lib/netvsc-abi.cc \
 	lib/netvsc-abi.h \
 	lib/netdev-netvsc.cc \
@@ -15,7 +17,9 @@ lib_libnetvscprovider_la_LIBADD = driver/libnetvsc.la
 
 check_PROGRAMS += tests/unit/provider-tests
 UNIT_TESTS += tests/unit/provider-tests
-tests_unit_provider_tests_SOURCES = tests/unit/provider_test.cc
+tests_unit_provider_tests_SOURCES = \
+	tests/unit/identity_file_test.cc \
+	tests/unit/provider_test.cc
 tests_unit_provider_tests_LDADD = \
 	lib/libnetvscprovider.la -lgtest -lgtest_main
 
@@ -31,11 +35,15 @@ LIB_OVS_SOURCES = \
 	lib/netdev-netvsc-pool.c \
 	lib/netdev-netvsc-pool-afxdp.c \
 	lib/netdev-netvsc-pool.h \
+	lib/netdev-netvsc-qos.c \
+	lib/netdev-netvsc-qos.h \
 	lib/ovs-compat.h
 EXTRA_DIST += \
 	$(LIB_OVS_SOURCES) \
 	tests/carry-frames \
+	tests/netvsc-identity.at \
 	tests/netvsc-macros.at \
+	tests/netvsc-qos.at \
 	tests/netvsc-testsuite.at \
 	tests/netvsc-device.at \
 	tests/netvsc-mtu.at \

@@ -18,10 +18,12 @@
 #include "lib/netdev-netvsc-info.h"
 #include "lib/netdev-netvsc-packets.h"
 #include "lib/netdev-netvsc-pool.h"
+#include "lib/netdev-netvsc-qos.h"
 #include "lib/netvsc-abi.h"
 #include "lib/ovs-compat.h"
 
 #include "coverage.h"
+#include "dirs.h"
 #include "dp-packet.h"
 #include "if-notifier.h"
 #include "openvswitch/poll-loop.h"
@@ -31,6 +33,7 @@
 #include "smap.h"
 #include "timeval.h"
 #include "unixctl.h"
+#include "userspace-tso.h"
 #include "util.h"
 
 VLOG_DEFINE_THIS_MODULE(netdev_netvsc);
@@ -50,6 +53,7 @@ struct netdev_rxq_netvsc {
     struct netdev_rxq up;
     struct netvsc_rx_queue *queue; /* NULL: no session. */
     struct netvsc_pool *pool;
+    const struct netvsc_limits *limits; /* The port's. */
 };
 
 /* Changes when netvsc_run() has something to do. */
@@ -92,19 +96,15 @@ netvsc_glue_is_removed(void *netdev_)
 }
 
 static void
-netvsc_glue_log(enum netvsc_log_level level, const char *port,
+netvsc_glue_log(void *netdev, enum netvsc_log_level level, const char *port,
                 const char *message)
 {
-    /* A link that flaps must not silence the reason for it, nor one port the
-     * others: a message a second is nothing to a log, and what a port says is
-     * said once for each change. */
-    static struct vlog_rate_limit warn_rl = VLOG_RATE_LIMIT_INIT(60, 200);
-    static struct vlog_rate_limit info_rl = VLOG_RATE_LIMIT_INIT(60, 200);
+    struct netdev_netvsc *dev = netdev_netvsc_cast(netdev);
 
     if (level == NETVSC_LOG_WARN) {
-        VLOG_WARN_RL(&warn_rl, "%s: %s", port, message);
+        VLOG_WARN_RL(&dev->warn_rl, "%s: %s", port, message);
     } else {
-        VLOG_INFO_RL(&info_rl, "%s: %s", port, message);
+        VLOG_INFO_RL(&dev->info_rl, "%s: %s", port, message);
     }
 }
 
@@ -184,8 +184,10 @@ netdev_netvsc_alloc(void)
 static int
 netdev_netvsc_construct(struct netdev *netdev)
 {
+    static const struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(60, 200);
     struct netdev_netvsc *dev = netdev_netvsc_cast(netdev);
 
+    dev->warn_rl = dev->info_rl = rl;
     dev->port = netvsc_port_create(netdev_get_name(netdev), netdev);
     dev->requested_n_txq = 1;
     netvsc_set_n_txq_locks(dev, 1);
@@ -198,7 +200,17 @@ netdev_netvsc_destruct(struct netdev *netdev)
 {
     struct netdev_netvsc *dev = netdev_netvsc_cast(netdev);
 
+    if (dev->configured && !dev->in_datapath) {
+        /* The kernel's datapath asks nothing of a port before it refuses
+         * it, and its reason speaks of types. */
+        VLOG_WARN("%s: The port was part of no userspace datapath.  If its "
+                  "bridge is of the kernel's kind, as 'ovs-vsctl add-br' "
+                  "makes it, change that: ovs-vsctl set Bridge BRIDGE "
+                  "datapath_type=netdev",
+                  netdev_get_name(netdev));
+    }
     netvsc_port_destroy(dev->port);
+    netvsc_limits_destroy(&dev->limits);
     netvsc_set_n_txq_locks(dev, 0);
     free_cacheline(dev->txq_locks);
     netvsc_set_n_pools(dev, 0);
@@ -213,6 +225,27 @@ netdev_netvsc_dealloc(struct netdev *netdev)
 
 /* --- Configuration --------------------------------------------------------
  */
+
+/* Before the first packet is lost: Open vSwitch drops what nobody segments,
+ * or does it itself, without a word about the port. */
+static void
+netvsc_warn_of_tso(struct netdev_netvsc *dev)
+{
+    if (userspace_tso_enabled() && !dev->told_of_tso) {
+        VLOG_WARN("%s: other_config:userspace-tso-enable is true, but ports "
+                  "of type netvsc offload neither checksums nor "
+                  "segmentation: %s",
+                  netdev_get_name(&dev->up),
+                  OVS_COMPAT_HAS_GSO
+                      ? "Open vSwitch does both itself for what it sends "
+                        "here, at the cost of CPU time."
+                      : "Open vSwitch drops TCP that it would send here from "
+                        "bridge and tap ports.  Turn it off and restart "
+                        "ovs-vswitchd: ovs-vsctl remove Open_vSwitch . "
+                        "other_config userspace-tso-enable");
+        dev->told_of_tso = true;
+    }
+}
 
 static int
 netdev_netvsc_set_config(struct netdev *netdev, const struct smap *args,
@@ -231,6 +264,10 @@ netdev_netvsc_set_config(struct netdev *netdev, const struct smap *args,
     error = netvsc_port_set_options(dev->port, options, n, errp);
     free(options);
     free(nodes);
+    if (!error) {
+        dev->configured = true;
+        netvsc_warn_of_tso(dev);
+    }
     return error;
 }
 
@@ -239,6 +276,7 @@ netdev_netvsc_set_tx_multiq(struct netdev *netdev, unsigned int n_txq)
 {
     struct netdev_netvsc *dev = netdev_netvsc_cast(netdev);
 
+    dev->in_datapath = true;
     if (dev->requested_n_txq != n_txq) {
         dev->requested_n_txq = n_txq;
         netdev_request_reconfigure(netdev);
@@ -315,6 +353,7 @@ netdev_netvsc_rxq_construct(struct netdev_rxq *rxq_)
         dev->pools[i] = netvsc_pool_create();
     }
     rxq->pool = dev->pools[i];
+    rxq->limits = &dev->limits;
     return 0;
 }
 
@@ -331,10 +370,27 @@ netdev_netvsc_rxq_dealloc(struct netdev_rxq *rxq)
 }
 
 static int
+netvsc_police_received(struct netvsc_policer *policer,
+                       const struct netdev *netdev,
+                       struct dp_packet_batch *batch)
+{
+    uint64_t n_packets, n_bytes;
+
+    netvsc_police(policer, batch, &n_packets, &n_bytes);
+    if (n_packets) {
+        netvsc_port_count_rx_policed(netdev_netvsc_cast(netdev)->port,
+                                     n_packets, n_bytes);
+    }
+    return dp_packet_batch_is_empty(batch) ? EAGAIN : 0;
+}
+
+static int
 netdev_netvsc_rxq_recv(struct netdev_rxq *rxq_, struct dp_packet_batch *batch,
                        int *qfill)
 {
     struct netdev_rxq_netvsc *rxq = netdev_rxq_netvsc_cast(rxq_);
+    struct netvsc_policer *policer;
+    int error;
 
     if (qfill) {
         /* The ring tells bytes, not frames. */
@@ -343,19 +399,40 @@ netdev_netvsc_rxq_recv(struct netdev_rxq *rxq_, struct dp_packet_batch *batch,
     if (OVS_UNLIKELY(!rxq->queue)) {
         return EAGAIN;
     }
-    return netvsc_receive(rxq->queue, rxq->pool, batch);
+    error = netvsc_receive(rxq->queue, rxq->pool, batch);
+    policer = netvsc_ingress_policer(rxq->limits);
+    if (OVS_UNLIKELY(policer) && !error) {
+        return netvsc_police_received(policer, rxq_->netdev, batch);
+    }
+    return error;
 }
 
 /* --- Transmit -------------------------------------------------------------
  */
+
+static void
+netvsc_police_to_send(struct netvsc_policer *policer,
+                      struct netdev_netvsc *dev, struct dp_packet_batch *batch)
+{
+    uint64_t n_packets, n_bytes;
+
+    netvsc_police(policer, batch, &n_packets, &n_bytes);
+    if (n_packets) {
+        netvsc_port_count_tx_policed(dev->port, n_packets);
+    }
+}
 
 static int
 netdev_netvsc_send(struct netdev *netdev, int qid,
                    struct dp_packet_batch *batch, bool concurrent_txq)
 {
     struct netdev_netvsc *dev = netdev_netvsc_cast(netdev);
+    struct netvsc_policer *policer = netvsc_egress_policer(&dev->limits);
     int error;
 
+    if (OVS_UNLIKELY(policer)) {
+        netvsc_police_to_send(policer, dev, batch);
+    }
     qid %= netdev->n_txq;
     if (OVS_UNLIKELY(concurrent_txq)) {
         struct ovs_mutex *mutex = &dev->txq_locks[qid].mutex;
@@ -371,6 +448,50 @@ netdev_netvsc_send(struct netdev *netdev, int qid,
     }
     netvsc_packets_delete(batch);
     return error;
+}
+
+/* --- Rate limits ----------------------------------------------------------
+ */
+
+static int
+netdev_netvsc_set_policing(struct netdev *netdev, unsigned int kbits_rate,
+                           unsigned int kbits_burst, unsigned int kpkts_rate,
+                           unsigned int kpkts_burst)
+{
+    netvsc_set_policing(&netdev_netvsc_cast(netdev)->limits,
+                        netdev_get_name(netdev), kbits_rate, kbits_burst,
+                        kpkts_rate, kpkts_burst);
+    return 0;
+}
+
+static int
+netdev_netvsc_get_qos_types(const struct netdev *netdev OVS_UNUSED,
+                            struct sset *types)
+{
+    return netvsc_get_qos_types(types);
+}
+
+static int
+netdev_netvsc_get_qos(const struct netdev *netdev, const char **typep,
+                      struct smap *details)
+{
+    return netvsc_get_qos(&netdev_netvsc_cast(netdev)->limits, typep, details);
+}
+
+static int
+netdev_netvsc_set_qos(struct netdev *netdev, const char *type,
+                      const struct smap *details)
+{
+    return netvsc_set_qos(&netdev_netvsc_cast(netdev)->limits,
+                          netdev_get_name(netdev), type, details);
+}
+
+static int
+netdev_netvsc_set_queue(struct netdev *netdev, unsigned int queue_id,
+                        const struct smap *details)
+{
+    return netvsc_set_queue(&netdev_netvsc_cast(netdev)->limits,
+                            netdev_get_name(netdev), queue_id, details);
 }
 
 /* --- The class ------------------------------------------------------------
@@ -401,7 +522,12 @@ const struct netdev_class netdev_netvsc_class = {
     .get_features = netdev_netvsc_get_features,
     OVS_COMPAT_GET_SPEED(netdev_netvsc_get_speed)
         OVS_COMPAT_GET_DUPLEX(netdev_netvsc_get_duplex)
-            .get_status = netdev_netvsc_get_status,
+            .set_policing = netdev_netvsc_set_policing,
+    .get_qos_types = netdev_netvsc_get_qos_types,
+    .get_qos = netdev_netvsc_get_qos,
+    .set_qos = netdev_netvsc_set_qos,
+    .set_queue = netdev_netvsc_set_queue,
+    .get_status = netdev_netvsc_get_status,
     .update_flags = netdev_netvsc_update_flags,
     .reconfigure = netdev_netvsc_reconfigure,
     .rxq_alloc = netdev_netvsc_rxq_alloc,
@@ -422,6 +548,7 @@ netdev_netvsc_register(void)
         .status_changed = netvsc_glue_status_changed,
         .is_removed = netvsc_glue_is_removed,
         .log = netvsc_glue_log,
+        .state_directory = ovs_dbdir,
     };
 
     netvsc_seq = seq_create();

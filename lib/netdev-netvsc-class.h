@@ -3,7 +3,10 @@
 #ifndef NETDEV_NETVSC_CLASS_H
 #define NETDEV_NETVSC_CLASS_H 1
 
+#include "lib/netdev-netvsc-qos.h"
+
 #include "netdev-provider.h"
+#include "openvswitch/vlog.h"
 #include "util.h"
 
 struct netvsc_pool;
@@ -13,9 +16,17 @@ struct netvsc_txq_lock;
 struct netdev_netvsc {
     struct netdev up;
     struct netvsc_port *port;
+    struct netvsc_limits limits;
 
     /* Main thread only. */
     unsigned int requested_n_txq;
+    bool configured;  /* Options were accepted. */
+    bool in_datapath; /* A userspace datapath has asked for queues. */
+    bool told_of_tso;
+    /* A link that flaps must not silence the reason for it, nor one port the
+     * others: a message a second is nothing to a log, and what a port says is
+     * said once for each change. */
+    struct vlog_rate_limit warn_rl, info_rl;
 
     /* Change only in reconfigure. */
     struct netvsc_txq_lock *txq_locks; /* netdev_n_txq() of them. */

@@ -27,6 +27,9 @@ constexpr long long kWishPatience = 1000;
 /* How often it looks meanwhile. */
 constexpr long long kWishInterval = 20;
 
+/* Frames over the MTU come by the thousand, and each says the same. */
+constexpr std::chrono::minutes kTooBigInterval{1};
+
 } // namespace
 
 /* --- The table ------------------------------------------------------------
@@ -36,7 +39,13 @@ PortTable::PortTable(const netvsc_glue &glue, Claim claim)
     : glue_(glue), claim_(claim), watch_([this](const Guid &device) {
           auto error = diagnose(device);
           return error ? error->message : std::string();
-      })
+      }),
+      identities_(
+          [this] {
+              return std::string(
+                  glue_.state_directory ? glue_.state_directory() : "");
+          },
+          [this] { glue_.wake(); })
 {
 }
 
@@ -62,6 +71,11 @@ PortTable::run(long long now)
     std::lock_guard lock(lock_);
     for (Port *port : ports_) {
         again |= port->run(now);
+    }
+    if (!ports_.empty()) {
+        for (const std::string &warning : identities_.take_warnings()) {
+            ports_.front()->log(NETVSC_LOG_WARN, warning);
+        }
     }
     return again;
 }
@@ -182,13 +196,17 @@ Port::set_options(std::span<const Option> options)
         log(NETVSC_LOG_WARN, parsed.error().message);
         return parsed.error();
     }
+    log_ignored(parsed->ignored);
     const std::shared_ptr<Device> &current =
         next_device_ ? next_device_ : device_;
     if (current && current->guid() == parsed->device) {
-        std::lock_guard lock(lock_);
-        options_ = *parsed;
-        wishes_ = false;
-        current->request(request());
+        {
+            std::lock_guard lock(lock_);
+            options_ = *parsed;
+            wishes_ = false;
+            current->request(request());
+        }
+        log_queues(current->status());
         return ok();
     }
     if (next_device_) {
@@ -227,6 +245,7 @@ Port::set_options(std::span<const Option> options)
         table_->glue_.request_reconfigure(netdev_);
     } else {
         device_ = *claimed;
+        known_mac_ = table_->identities_.mac_of(parsed->device);
     }
     return ok();
 }
@@ -301,12 +320,16 @@ Port::reconfigure(unsigned n_txq)
         session_.reset();
         device_->disown();
         device_ = std::move(next_device_);
+        known_mac_.reset();
         last_ = {};
+        forget_drops();
     } else if (wishes_ && device_) {
         session_.reset();
         device_->disown();
         device_.reset();
+        known_mac_.reset();
         last_ = {};
+        forget_drops();
     }
     n_txq_ = n_txq;
     session_ = device_ ? device_->adopt_session(n_txq) : nullptr;
@@ -360,6 +383,19 @@ Port::count_not_ethernet(unsigned n) noexcept
     drops_.not_ethernet.fetch_add(n, std::memory_order_relaxed);
 }
 
+void
+Port::count_rx_policed(uint64_t n_packets, uint64_t n_bytes) noexcept
+{
+    drops_.rx_policed.fetch_add(n_packets, std::memory_order_relaxed);
+    drops_.rx_policed_bytes.fetch_add(n_bytes, std::memory_order_relaxed);
+}
+
+void
+Port::count_tx_policed(uint64_t n_packets) noexcept
+{
+    drops_.tx_policed.fetch_add(n_packets, std::memory_order_relaxed);
+}
+
 unsigned
 Port::update_flags(unsigned off, unsigned on) noexcept
 {
@@ -385,12 +421,17 @@ Port::info() const
         return info;
     }
     DeviceStatus status = device_->status();
-    info.has_mac = status.sessions > 0;
-    std::copy(status.mac.begin(), status.mac.end(), info.mac);
+    if (status.sessions > 0) {
+        info.has_mac = true;
+        std::copy(status.mac.begin(), status.mac.end(), info.mac);
+    } else if (known_mac_) {
+        info.has_mac = true;
+        std::copy(known_mac_->begin(), known_mac_->end(), info.mac);
+    }
     info.carrier = status.link_up;
     info.carrier_resets = status.link_resets;
-    info.link_speed = status.link_speed;
-    if (status.mtu) {
+    if (has_session(status)) {
+        info.link_speed = status.link_speed;
         info.mtu = static_cast<int>(status.mtu);
     }
     info.numa_node = status.numa_node;
@@ -405,15 +446,22 @@ Port::view() const
         return std::nullopt;
     }
     unsigned flags = flags_.load(std::memory_order_relaxed);
+    /* Before the driver's numbers, of which some are a part. */
+    PortDrops drops = {.not_taken = drops_.not_taken,
+                       .no_session = drops_.no_session,
+                       .down = drops_.down,
+                       .not_ethernet = drops_.not_ethernet,
+                       .rx_policed = drops_.rx_policed,
+                       .rx_policed_bytes = drops_.rx_policed_bytes,
+                       .tx_policed = drops_.tx_policed};
     return PortView{
         .name = name_,
         .device = device_->guid(),
+        .known_mac = known_mac_,
         .status = device_->status(),
         .statistics = device_->statistics(),
-        .drops = {.not_taken = drops_.not_taken,
-                  .no_session = drops_.no_session,
-                  .down = drops_.down,
-                  .not_ethernet = drops_.not_ethernet},
+        .drops = drops,
+        .ignored_options = options_->ignored,
         .up = (flags & NETVSC_UP) != 0,
         .promiscuous = (flags & NETVSC_PROMISC) != 0,
         .wanted_mtu = mtu_,
@@ -456,13 +504,33 @@ Port::run(long long now)
     device_->request(request());
     DeviceStatus status = device_->status();
     log_changes(status);
-    /* The bridge takes its own address and datapath id from its ports' when
-     * it configures itself, and only then. */
-    bool new_address = status.sessions > 0 && status.mac != last_.mac;
+    bool new_address = learn_address(status);
     last_ = std::move(status);
     table_->glue_.status_changed(netdev_);
     repeat_at_ = now + kRepeat;
     return new_address;
+}
+
+/* The bridge takes its own address and datapath id from its ports' when it
+ * configures itself, and only then: true if it has to. */
+bool
+Port::learn_address(const DeviceStatus &status)
+{
+    if (status.sessions == 0 || status.mac == known_mac_) {
+        return false;
+    }
+    if (known_mac_) {
+        log(NETVSC_LOG_INFO, "The host gives network device " +
+                                 device_->guid().str() + " the MAC address " +
+                                 mac_text(status.mac) + "; it had " +
+                                 mac_text(*known_mac_) + " before.");
+    }
+    {
+        std::lock_guard lock(lock_);
+        known_mac_ = status.mac;
+    }
+    table_->identities_.remember(device_->guid(), status.mac);
+    return true;
 }
 
 bool
@@ -514,16 +582,68 @@ Port::log_changes(const DeviceStatus &status)
         if (std::string less = describe_mtu(status, mtu_); !less.empty()) {
             log(NETVSC_LOG_WARN, less);
         }
+        log_queues(status);
     } else if (status.link_up != last_.link_up) {
         log(NETVSC_LOG_INFO,
             std::string("link is ") + (status.link_up ? "up" : "down"));
     }
 }
 
+/* The bridge hands over the same options again and again. */
+void
+Port::log_ignored(const std::vector<std::string> &ignored)
+{
+    if (ignored != told_ignored_ && !ignored.empty()) {
+        log(NETVSC_LOG_WARN, describe_ignored(name_, ignored));
+    }
+    told_ignored_ = ignored;
+}
+
+/* Why there are fewer receive queues than were asked for. */
+void
+Port::log_queues(const DeviceStatus &status)
+{
+    std::string sentence;
+    if (has_session(status) && status.n_rxq < status.n_rxq_requested) {
+        sentence = "options:n_rxq asks for " +
+                   std::to_string(status.n_rxq_requested) +
+                   " receive queues, and " + std::to_string(status.n_rxq) +
+                   (status.n_rxq == 1 ? " is granted: " : " are granted: ") +
+                   (status.max_rx_queues < status.n_rxq_requested
+                        ? "the host has no more than " +
+                              std::to_string(status.max_rx_queues) +
+                              " for this network adapter."
+                        : "the driver uses no more of the " +
+                              std::to_string(status.max_rx_queues) +
+                              " that the host has.");
+    }
+    if (!sentence.empty() && sentence != told_queues_) {
+        log(NETVSC_LOG_WARN, sentence);
+    }
+    told_queues_ = std::move(sentence);
+}
+
+void
+Port::log_drops(const PortView &view)
+{
+    auto now = std::chrono::steady_clock::now();
+    uint64_t too_big = view.statistics.tx_too_big;
+    if (too_big < told_too_big_) {
+        told_too_big_ = 0; /* Another device counts anew. */
+    }
+    if (too_big == told_too_big_ ||
+        (told_too_big_at_ && now - *told_too_big_at_ < kTooBigInterval)) {
+        return;
+    }
+    log(NETVSC_LOG_WARN, describe_too_big(view, too_big - told_too_big_));
+    told_too_big_ = too_big;
+    told_too_big_at_ = now;
+}
+
 void
 Port::log(netvsc_log_level level, const std::string &message) const
 {
-    table_->glue_.log(level, name_.c_str(), message.c_str());
+    table_->glue_.log(netdev_, level, name_.c_str(), message.c_str());
 }
 
 /* --- Helpers --------------------------------------------------------------
@@ -542,6 +662,17 @@ Port::is_gone() const
 {
     return table_->glue_.is_removed(netdev_) &&
            open_rxqs_.load(std::memory_order_relaxed) == 0;
+}
+
+/* What was counted for another device.  No thread is in the data path. */
+void
+Port::forget_drops()
+{
+    for (auto *counter : {&drops_.not_taken, &drops_.no_session, &drops_.down,
+                          &drops_.not_ethernet, &drops_.rx_policed,
+                          &drops_.rx_policed_bytes, &drops_.tx_policed}) {
+        counter->store(0, std::memory_order_relaxed);
+    }
 }
 
 void

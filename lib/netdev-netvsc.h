@@ -8,6 +8,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <climits>
 #include <memory>
 #include <mutex>
@@ -20,6 +21,7 @@
 #include "driver/device.h"
 #include "driver/rx_queue.h"
 #include "lib/device_watch.h"
+#include "lib/identity_file.h"
 #include "lib/netvsc-abi.h"
 #include "lib/port_options.h"
 #include "lib/port_report.h"
@@ -66,8 +68,9 @@ private:
 
     const netvsc_glue glue_;
     const Claim claim_;
-    DeviceWatch watch_; /* Main thread. */
-    std::mutex lock_;   /* Taken before a port's. */
+    DeviceWatch watch_;       /* Main thread. */
+    IdentityFile identities_; /* Main thread. */
+    std::mutex lock_;         /* Taken before a port's. */
     std::vector<Port *> ports_;
     long long next_wish_ = 0; /* Main thread: when to look at wishes. */
 };
@@ -89,11 +92,16 @@ public:
     void close_rxq();
     int send(unsigned queue, std::span<const netvsc_tx_frame> frames) noexcept;
     void count_not_ethernet(unsigned n) noexcept;
+    void count_rx_policed(uint64_t n_packets, uint64_t n_bytes) noexcept;
+    void count_tx_policed(uint64_t n_packets) noexcept;
     unsigned update_flags(unsigned off, unsigned on) noexcept;
 
     netvsc_port_info info() const;
     /* Nothing while the port has no device. */
     std::optional<PortView> view() const;
+
+    /* Logs, rarely, which frames of `view` are dropped for a setting. */
+    void log_drops(const PortView &view);
 
 private:
     friend class PortTable;
@@ -107,6 +115,9 @@ private:
     bool run(long long now);
     void refuse_mtu(const std::string &why);
     void log_changes(const DeviceStatus &status);
+    void log_ignored(const std::vector<std::string> &ignored);
+    void log_queues(const DeviceStatus &status);
+    bool learn_address(const DeviceStatus &status);
     void log(netvsc_log_level level, const std::string &message) const;
 
     /* Main thread: as grant_wishes(). */
@@ -115,6 +126,7 @@ private:
     bool has_device(const Guid &device) const;
     /* OVS has removed the port and no datapath uses it any more. */
     bool is_gone() const;
+    void forget_drops();
     void drop_device();
     DeviceRequest request() const;
 
@@ -136,6 +148,8 @@ private:
      * waits for a moment. */
     bool wishes_ = false;
     unsigned n_txq_ = 1;
+    /* Of device_: what OVS is told until the host tells. */
+    std::optional<MacAddress> known_mac_;
 
     /* Read for each burst.  The session changes only while no thread is in
      * the data path, which therefore reads it without the lock. */
@@ -151,10 +165,15 @@ private:
     long long repeat_at_ = LLONG_MAX; /* When OVS is told once more. */
     std::optional<long long> wishes_until_;
     bool insists_ = false; /* Has waited: an error this time. */
+    /* What the log was told last. */
+    std::vector<std::string> told_ignored_;
+    std::string told_queues_;
+    uint64_t told_too_big_ = 0;
+    std::optional<std::chrono::steady_clock::time_point> told_too_big_at_;
 
     struct alignas(kCacheLine) {
         std::atomic<uint64_t> not_taken{0}, no_session{0}, down{0},
-            not_ethernet{0};
+            not_ethernet{0}, rx_policed{0}, rx_policed_bytes{0}, tx_policed{0};
     } drops_;
 };
 

@@ -160,6 +160,19 @@ netvsc_port_count_not_ethernet(netvsc_port *port, unsigned int n) noexcept
     port->port.count_not_ethernet(n);
 }
 
+void
+netvsc_port_count_rx_policed(netvsc_port *port, uint64_t n_packets,
+                             uint64_t n_bytes) noexcept
+{
+    port->port.count_rx_policed(n_packets, n_bytes);
+}
+
+void
+netvsc_port_count_tx_policed(netvsc_port *port, uint64_t n_packets) noexcept
+{
+    port->port.count_tx_policed(n_packets);
+}
+
 unsigned int
 netvsc_port_update_flags(netvsc_port *port, unsigned int off,
                          unsigned int on) noexcept
@@ -174,11 +187,13 @@ netvsc_port_get_info(const netvsc_port *port, netvsc_port_info *info) noexcept
 }
 
 void
-netvsc_port_get_stats(const netvsc_port *port,
-                      netvsc_port_stats *stats) noexcept
+netvsc_port_get_stats(netvsc_port *port, netvsc_port_stats *stats) noexcept
 {
     auto view = port->port.view();
     *stats = view ? standard_statistics(*view) : netvsc_port_stats{};
+    if (view) {
+        port->port.log_drops(*view);
+    }
 }
 
 void

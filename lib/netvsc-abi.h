@@ -32,8 +32,9 @@ struct netvsc_rx_queue;
 
 enum netvsc_log_level { NETVSC_LOG_INFO, NETVSC_LOG_WARN };
 
-/* What the policy asks of the glue.  Except for wake(), called on OVS's main
- * thread, from within netvsc_run() or netvsc_port_set_options(). */
+/* What the policy asks of the glue.  Except for wake() and
+ * state_directory(), called on OVS's main thread, from within netvsc_run() or
+ * another function below. */
 struct netvsc_glue {
     /* Makes the main loop call netvsc_run() soon.  Any thread. */
     void (*wake)(void);
@@ -43,7 +44,11 @@ struct netvsc_glue {
     /* OVS has dropped the netdev from its names and only waits for the
      * last reference to it. */
     bool (*is_removed)(void *netdev);
-    void (*log)(enum netvsc_log_level, const char *port, const char *message);
+    void (*log)(void *netdev, enum netvsc_log_level, const char *port,
+                const char *message);
+    /* The directory where what is to outlive the process is kept; empty: it
+     * is not kept. */
+    const char *(*state_directory)(void);
 };
 
 /* --- Process --- */
@@ -120,6 +125,13 @@ int netvsc_port_send(struct netvsc_port *, unsigned int queue,
 void netvsc_port_count_not_ethernet(struct netvsc_port *,
                                     unsigned int n) NETVSC_NOEXCEPT;
 
+/* Counts frames that the port's rate limits took away: such as had been
+ * received, with their bytes, and such as were to be sent.  Any thread. */
+void netvsc_port_count_rx_policed(struct netvsc_port *, uint64_t n_packets,
+                                  uint64_t n_bytes) NETVSC_NOEXCEPT;
+void netvsc_port_count_tx_policed(struct netvsc_port *,
+                                  uint64_t n_packets) NETVSC_NOEXCEPT;
+
 /* --- What netdevs are asked; any thread --- */
 
 enum netvsc_flags {
@@ -133,11 +145,13 @@ unsigned int netvsc_port_update_flags(struct netvsc_port *, unsigned int off,
                                       unsigned int on) NETVSC_NOEXCEPT;
 
 struct netvsc_port_info {
-    bool has_mac; /* Not before the first session. */
+    /* The host's answer, or until there is one, what it said in an earlier
+     * life of the switch. */
+    bool has_mac;
     uint8_t mac[6];
     bool carrier;
     unsigned int carrier_resets;
-    uint64_t link_speed; /* bit/s; 0: unknown. */
+    uint64_t link_speed; /* bit/s; 0: unknown, or no session. */
     int mtu;             /* In force, or asked for when there is no session. */
     int numa_node;       /* -1: unknown. */
 };
@@ -147,13 +161,14 @@ void netvsc_port_get_info(const struct netvsc_port *,
 /* OVS's bins of packet sizes: 1_to_64 to 1523_to_max. */
 #define NETVSC_SIZE_BINS 7
 
-/* OVS's standard columns; lib/port_report.h says what each consists of. */
+/* OVS's standard columns; lib/port_report.h says what each consists of.  Logs
+ * what the operator should know of them. */
 struct netvsc_port_stats {
     uint64_t rx_packets, rx_bytes, rx_dropped, rx_errors, rx_multicast;
     uint64_t tx_packets, tx_bytes, tx_dropped, tx_errors;
     uint64_t rx_bins[NETVSC_SIZE_BINS], tx_bins[NETVSC_SIZE_BINS];
 };
-void netvsc_port_get_stats(const struct netvsc_port *,
+void netvsc_port_get_stats(struct netvsc_port *,
                            struct netvsc_port_stats *) NETVSC_NOEXCEPT;
 
 typedef void netvsc_counter_func(void *aux, const char *name, uint64_t value);

@@ -14,7 +14,7 @@ namespace netvsc::provider {
 
 namespace {
 
-/* More than these do not help whoever reads an error. */
+/* More than these do not help whoever reads a sentence. */
 constexpr size_t kMaxListed = 8;
 
 /* Six pairs of hex digits, as ip-link(8) or Windows would print them. */
@@ -44,19 +44,13 @@ present_nics()
                "adapter on the host.";
     }
     std::sort(nics.begin(), nics.end());
-    std::string text = nics.size() == 1
-                           ? "this machine has the network device "
-                           : "this machine has the network devices ";
-    size_t n = std::min(nics.size(), kMaxListed);
-    for (size_t i = 0; i < n; i++) {
-        bool last = i + 1 == nics.size();
-        text += i == 0 ? "" : last ? " and " : ", ";
-        text += nics[i].str();
+    std::vector<std::string> names;
+    for (const Guid &nic : nics) {
+        names.push_back(nic.str());
     }
-    if (n < nics.size()) {
-        text += " and " + std::to_string(nics.size() - n) + " more";
-    }
-    return text + ".";
+    return (names.size() == 1 ? "this machine has the network device "
+                              : "this machine has the network devices ") +
+           enumerate(names) + ".";
 }
 
 Result<Guid>
@@ -97,6 +91,7 @@ parse_options(std::span<const Option> options)
 {
     std::optional<Guid> device;
     unsigned n_rxq = 1;
+    std::vector<std::string> ignored;
     for (const Option &option : options) {
         if (option.key == "vmbus-device") {
             auto parsed = parse_device(option.value);
@@ -111,16 +106,48 @@ parse_options(std::span<const Option> options)
             }
             n_rxq = *parsed;
         } else {
-            return Error{EINVAL, "options:" + option.key +
-                                     " is unknown to ports of type netvsc: "
-                                     "they take vmbus-device and n_rxq."};
+            ignored.push_back(option.key);
         }
     }
     if (!device) {
         return Error{EINVAL, "options:vmbus-device=<GUID> is missing: " +
                                  present_nics()};
     }
-    return PortOptions{*device, n_rxq};
+    return PortOptions{*device, n_rxq, std::move(ignored)};
+}
+
+std::string
+describe_ignored(const std::string &port,
+                 const std::vector<std::string> &ignored)
+{
+    bool one = ignored.size() == 1;
+    std::string keys;
+    for (const std::string &key : ignored) {
+        keys += " " + key;
+    }
+    return (one ? "The option " : "The options ") + enumerate(ignored) +
+           (one ? " has" : " have") +
+           " no meaning for a port of type netvsc and " +
+           (one ? "is" : "are") +
+           " ignored; it takes vmbus-device and n_rxq.  Correct what is "
+           "misspelt, and remove the rest: ovs-vsctl remove Interface " +
+           port + " options" + keys;
+}
+
+std::string
+enumerate(const std::vector<std::string> &words)
+{
+    size_t n = std::min(words.size(), kMaxListed);
+    std::string text;
+    for (size_t i = 0; i < n; i++) {
+        bool last = i + 1 == words.size();
+        text += i == 0 ? "" : last ? " and " : ", ";
+        text += words[i];
+    }
+    if (n < words.size()) {
+        text += " and " + std::to_string(words.size() - n) + " more";
+    }
+    return text;
 }
 
 } // namespace netvsc::provider

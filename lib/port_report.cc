@@ -172,21 +172,43 @@ describe_mtu(const DeviceStatus &status, uint32_t wanted)
            "network adapter on the host.";
 }
 
+std::string
+describe_too_big(const PortView &port, uint64_t n)
+{
+    const uint32_t frame = port.statistics.tx_biggest_refused;
+    const uint32_t mtu = frame - std::min<uint32_t>(frame, kEthernetHeader);
+    std::string text =
+        std::to_string(n) +
+        (n == 1 ? " frame was too big to be sent and was dropped"
+                : " frames were too big to be sent and were dropped") +
+        ", the largest so far of " + std::to_string(frame) +
+        " bytes, Ethernet header included; the port's MTU is " +
+        std::to_string(port.status.mtu) + ".  ";
+    if (mtu > port.status.max_mtu) {
+        return text + "This host carries an MTU of up to " +
+               std::to_string(port.status.max_mtu) +
+               ": lower that of whoever sends such frames.";
+    }
+    return text + "Raise it with mtu_request=" + std::to_string(mtu) +
+           ", or lower that of whoever sends such frames.";
+}
+
 netvsc_port_stats
 standard_statistics(const PortView &port)
 {
     const Statistics &s = port.statistics;
     const PortDrops &drops = port.drops;
     netvsc_port_stats stats = {};
-    stats.rx_packets = s.rx_packets;
-    stats.rx_bytes = s.rx_bytes;
-    stats.rx_dropped = s.rx_discarded;
+    stats.rx_packets = s.rx_packets - drops.rx_policed;
+    stats.rx_bytes = s.rx_bytes - drops.rx_policed_bytes;
+    stats.rx_dropped = s.rx_discarded + drops.rx_policed;
     stats.rx_errors = malformed_total(s);
     stats.rx_multicast = s.rx_multicast;
     stats.tx_packets = s.tx_packets;
     stats.tx_bytes = s.tx_bytes;
     stats.tx_dropped = drops.not_taken + drops.no_session + drops.down +
-                       drops.not_ethernet + s.tx_too_big + s.tx_too_small;
+                       drops.not_ethernet + drops.tx_policed + s.tx_too_big +
+                       s.tx_too_small;
     stats.tx_errors = s.tx_failed;
     std::copy(s.rx_size_bins.begin(), s.rx_size_bins.end(), stats.rx_bins);
     std::copy(s.tx_size_bins.begin(), s.tx_size_bins.end(), stats.tx_bins);
@@ -214,6 +236,8 @@ custom_statistics(const PortView &port)
         {"netvsc_tx_too_small", s.tx_too_small},
         {"netvsc_tx_not_ethernet", port.drops.not_ethernet},
         {"netvsc_tx_failed", s.tx_failed},
+        {"netvsc_rx_policed", port.drops.rx_policed},
+        {"netvsc_tx_policed", port.drops.tx_policed},
     };
     for (unsigned i = 0; i < kMalformedCauses; i++) {
         counters.emplace_back(std::string("netvsc_") +
@@ -246,7 +270,10 @@ status_pairs(const PortView &port)
     if (!error.empty()) {
         pairs.emplace_back("error", error);
     }
-    if (s.sessions == 0) {
+    if (!port.ignored_options.empty()) {
+        pairs.emplace_back("ignored_options", enumerate(port.ignored_options));
+    }
+    if (!has_session(s)) {
         return pairs; /* The rest is the host's to say. */
     }
     Pairs negotiated = {
@@ -278,7 +305,7 @@ describe(const PortView &port)
     const DeviceStatus &s = port.status;
     std::string text = port.name + ":\n";
     std::string device = port.device.str();
-    if (s.sessions) {
+    if (has_session(s)) {
         device += " at " + uio_path(s);
     }
     add_line(&text, "device", device);
@@ -288,17 +315,24 @@ describe(const PortView &port)
     for (const std::string &sentence : errors(port)) {
         add_line(&text, "error", sentence);
     }
+    if (!port.ignored_options.empty()) {
+        add_line(&text, "ignored",
+                 "options " + enumerate(port.ignored_options));
+    }
     add_line(&text, "link",
              format("%s, speed %s, went down %u %s; port %s%s",
                     s.link_up ? "up" : "down",
-                    speed_text(s.link_speed).c_str(), s.link_resets,
-                    s.link_resets == 1 ? "time" : "times",
+                    speed_text(has_session(s) ? s.link_speed : 0).c_str(),
+                    s.link_resets, s.link_resets == 1 ? "time" : "times",
                     port.up ? "up" : "down",
                     port.promiscuous ? ", promiscuous" : ""));
     if (s.sessions) {
+        add_line(&text, "address", mac_text(s.mac));
+    } else if (port.known_mac) {
         add_line(&text, "address",
-                 format("%02x:%02x:%02x:%02x:%02x:%02x", s.mac[0], s.mac[1],
-                        s.mac[2], s.mac[3], s.mac[4], s.mac[5]));
+                 mac_text(*port.known_mac) + ", as it was last time");
+    }
+    if (has_session(s)) {
         add_line(&text, "MTU",
                  format("%" PRIu32 ", asked for %" PRIu32
                         ", this host carries up to %" PRIu32,

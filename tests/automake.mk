@@ -3,7 +3,9 @@ EXTRA_DIST += \
 	tests/check-docs \
 	tests/demo \
 	tests/fresh.sh \
+	tests/identities \
 	tests/mutants \
+	tests/policing \
 	tests/private \
 	tests/restart \
 	tests/rig \
@@ -25,7 +27,8 @@ tests/package.m4: Makefile
 		BUGREPORT '' URL '' >$@
 tests/netvsc-testsuite: tests/package.m4 $(srcdir)/tests/netvsc-testsuite.at \
 	$(srcdir)/tests/netvsc-macros.at $(srcdir)/tests/netvsc.at \
-	$(srcdir)/tests/netvsc-device.at $(srcdir)/tests/netvsc-mtu.at
+	$(srcdir)/tests/netvsc-device.at $(srcdir)/tests/netvsc-mtu.at \
+	$(srcdir)/tests/netvsc-identity.at $(srcdir)/tests/netvsc-qos.at
 	$(AM_V_GEN)$(AUTOM4TE) --language=autotest -I tests \
 		-I '$(OVS_SRC)' -I $(srcdir)/tests -o $@ \
 		$(srcdir)/tests/netvsc-testsuite.at

@@ -42,6 +42,13 @@ public:
         fs::remove_all(root_);
     }
 
+    std::string
+    state_directory()
+    {
+        fs::create_directories(root_ / "state");
+        return (root_ / "state").string();
+    }
+
     void
     clear()
     {
@@ -159,6 +166,7 @@ struct World {
     std::set<void *> removed;
     std::vector<std::string> log;
     std::vector<std::shared_ptr<FakeDevice>> devices;
+    std::string directory; /* Of state files; empty: none. */
 };
 World *world;
 
@@ -168,11 +176,13 @@ const netvsc_glue kGlue = {
     .status_changed = [](void *netdev) { world->changes[netdev]++; },
     .is_removed = [](void *netdev) { return world->removed.contains(netdev); },
     .log =
-        [](netvsc_log_level level, const char *port, const char *message) {
+        [](void *, netvsc_log_level level, const char *port,
+           const char *message) {
             world->log.push_back(
                 std::string(level == NETVSC_LOG_WARN ? "WARN " : "INFO ") +
                 port + ": " + message);
         },
+    .state_directory = [] { return world->directory.c_str(); },
 };
 
 Result<std::shared_ptr<Device>>
@@ -318,9 +328,30 @@ TEST_F(OptionsTest, WrongValuesAndKeys)
                       "64.");
     }
     EXPECT_EQ(error_of({{"n_rxq", "64"}, {"vmbus-device", kGuid1}}), "");
-    EXPECT_EQ(error_of({{"vmbus-device", kGuid1}, {"dpdk-devargs", "x"}}),
-              "options:dpdk-devargs is unknown to ports of type netvsc: they "
-              "take vmbus-device and n_rxq.");
+}
+
+TEST_F(OptionsTest, UnknownKeysAreIgnoredAndNamed)
+{
+    std::vector<Option> options = {{"dpdk-devargs", "x"},
+                                   {"n_rxq", "2"},
+                                   {"n_txq_desc", ""},
+                                   {"vmbus-device", kGuid1}};
+    auto parsed = parse_options(options);
+    ASSERT_TRUE(parsed);
+    EXPECT_EQ(parsed->n_rxq, 2u);
+    EXPECT_EQ(parsed->ignored,
+              (std::vector<std::string>{"dpdk-devargs", "n_txq_desc"}));
+    EXPECT_EQ(describe_ignored("eth1", parsed->ignored),
+              "The options dpdk-devargs and n_txq_desc have no meaning for a "
+              "port of type netvsc and are ignored; it takes vmbus-device "
+              "and n_rxq.  Correct what is misspelt, and remove the rest: "
+              "ovs-vsctl remove Interface eth1 options dpdk-devargs "
+              "n_txq_desc");
+    EXPECT_TRUE(describe_ignored("eth1", {"lsc"})
+                    .starts_with("The option lsc has no meaning for a port "
+                                 "of type netvsc and is ignored;"));
+    EXPECT_FALSE(error_of({{"vmbus-devise", kGuid1}}).empty())
+        << "a misspelt key is no device";
 }
 
 /* --- Waiting for a device --- */
@@ -417,6 +448,100 @@ TEST_F(PortTest, ClaimsOnceAndPassesRequests)
     /* A device that fails later does not take the port away. */
     root->clear();
     EXPECT_TRUE(set(&port, kGuid1, "2"));
+}
+
+TEST_F(PortTest, IgnoredOptionsAreToldOncePerChange)
+{
+    add_bound_nics();
+    Port port(&table_, "eth1", &netdev1_);
+    std::vector<Option> options = {{"vmbus-device", kGuid1}, {"n_txq", "4"}};
+    for (int i = 0; i < 3; i++) {
+        ASSERT_TRUE(port.set_options(options));
+    }
+    EXPECT_EQ(world_.log,
+              std::vector<std::string>{"WARN eth1: " +
+                                       describe_ignored("eth1", {"n_txq"})});
+    EXPECT_EQ(port.options(),
+              (Pairs{{"vmbus-device", kGuid1}, {"n_rxq", "1"}}));
+    Pairs pairs = status_pairs(*port.view());
+    EXPECT_NE(std::find(pairs.begin(), pairs.end(),
+                        std::pair<std::string, std::string>("ignored_options",
+                                                            "n_txq")),
+              pairs.end());
+    EXPECT_NE(describe(*port.view()).find("options n_txq"), std::string::npos);
+
+    ASSERT_TRUE(set(&port, kGuid1));
+    for (const auto &[key, value] : status_pairs(*port.view())) {
+        EXPECT_NE(key, "ignored_options");
+    }
+    ASSERT_TRUE(port.set_options(options));
+    EXPECT_EQ(world_.log.size(), 2u);
+}
+
+TEST_F(PortTest, QueuesThatAreNotGrantedAreToldWithTheReason)
+{
+    add_bound_nics();
+    Port port(&table_, "eth1", &netdev1_);
+    ASSERT_TRUE(set(&port, kGuid1));
+    last_device().now.n_rxq = 1;
+    last_device().now.n_rxq_requested = 1;
+    last_device().now.max_rx_queues = 4;
+    attach(&last_device());
+    (void) table_.run(0);
+    EXPECT_EQ(world_.log.size(), 1u);
+
+    /* While the port runs, and again and again. */
+    last_device().now.n_rxq_requested = 8;
+    ASSERT_TRUE(set(&port, kGuid1, "8"));
+    ASSERT_TRUE(set(&port, kGuid1, "8"));
+    EXPECT_EQ(world_.log.size(), 2u);
+    EXPECT_EQ(world_.log.back(),
+              "WARN eth1: options:n_rxq asks for 8 receive queues, and 1 is "
+              "granted: the host has no more than 4 for this network "
+              "adapter.");
+    last_device().now.n_rxq_requested = 3;
+    ASSERT_TRUE(set(&port, kGuid1, "3"));
+    EXPECT_EQ(world_.log.back(),
+              "WARN eth1: options:n_rxq asks for 3 receive queues, and 1 is "
+              "granted: the driver uses no more of the 4 that the host has.");
+
+    /* A new session is no news. */
+    attach(&last_device());
+    (void) table_.run(0);
+    EXPECT_EQ(world_.log.size(), 4u);
+}
+
+TEST_F(PortTest, FramesThatAreTooBigAreToldRarely)
+{
+    add_bound_nics();
+    Port port(&table_, "eth1", &netdev1_);
+    ASSERT_TRUE(set(&port, kGuid1));
+    attach(&last_device());
+    (void) table_.run(0);
+    world_.log.clear();
+    port.log_drops(*port.view());
+    EXPECT_TRUE(world_.log.empty());
+
+    last_device().counted.tx_too_big = 5;
+    last_device().counted.tx_biggest_refused = 3042;
+    for (int i = 0; i < 3; i++) {
+        port.log_drops(*port.view());
+        last_device().counted.tx_too_big++;
+    }
+    EXPECT_EQ(world_.log,
+              std::vector<std::string>{
+                  "WARN eth1: 5 frames were too big to be sent and were "
+                  "dropped, the largest so far of 3042 bytes, Ethernet header "
+                  "included; the port's MTU is 1500.  Raise it with "
+                  "mtu_request=3028, or lower that of whoever sends such "
+                  "frames."});
+
+    PortView view = *port.view();
+    view.statistics.tx_biggest_refused = 9014;
+    EXPECT_TRUE(describe_too_big(view, 1).starts_with("1 frame was too big"));
+    EXPECT_TRUE(describe_too_big(view, 1).ends_with(
+        "This host carries an MTU of up to 4000: lower that of whoever sends "
+        "such frames."));
 }
 
 TEST_F(PortTest, OneDeviceOnePort)
@@ -743,6 +868,67 @@ TEST_F(PortTest, FramesThatCannotLeaveAreCounted)
     EXPECT_EQ(port.send(0, std::span(frames).first(2)), ENETDOWN);
     port.count_not_ethernet(5);
     EXPECT_EQ(standard_statistics(*port.view()).tx_dropped, 10u);
+    port.count_tx_policed(7);
+    EXPECT_EQ(standard_statistics(*port.view()).tx_dropped, 17u);
+
+    /* What is counted of a device ends with it. */
+    ASSERT_TRUE(set(&port, kGuid2));
+    port.reconfigure(1);
+    EXPECT_EQ(standard_statistics(*port.view()).tx_dropped, 0u);
+}
+
+/* A frame is counted once, as what became of it. */
+TEST_F(PortTest, PolicedFramesAreDroppedFrames)
+{
+    add_bound_nics();
+    Port port(&table_, "eth1", &netdev1_);
+    ASSERT_TRUE(set(&port, kGuid1));
+    last_device().counted.rx_packets = 10;
+    last_device().counted.rx_bytes = 1000;
+    last_device().counted.rx_discarded = 1;
+    port.count_rx_policed(4, 300);
+    netvsc_port_stats stats = standard_statistics(*port.view());
+    EXPECT_EQ(stats.rx_packets, 6u);
+    EXPECT_EQ(stats.rx_bytes, 700u);
+    EXPECT_EQ(stats.rx_dropped, 5u);
+}
+
+/* --- From one life of the switch to the next --- */
+
+TEST_F(PortTest, TheAddressIsRemembered)
+{
+    add_bound_nics();
+    world_.directory = root->state_directory();
+    {
+        PortTable table(kGlue, fake_claim);
+        Port port(&table, "eth1", &netdev1_);
+        ASSERT_TRUE(set(&port, kGuid1));
+        EXPECT_FALSE(port.info().has_mac);
+        attach(&last_device());
+        EXPECT_TRUE(table.run(0));
+    }
+    PortTable table(kGlue, fake_claim);
+    Port port(&table, "eth1", &netdev1_);
+    ASSERT_TRUE(set(&port, kGuid1));
+    ASSERT_TRUE(port.info().has_mac) << "before the host has said anything";
+    EXPECT_EQ(port.info().mac[5], 3);
+    EXPECT_NE(describe(*port.view()).find("00:15:5d:01:02:03, as it was last"),
+              std::string::npos);
+    attach(&last_device());
+    EXPECT_FALSE(table.run(0)) << "the bridge knew it";
+
+    /* The host gives another one. */
+    world_.log.clear();
+    last_device().now.mac[5] = 9;
+    last_device().observer->status_changed();
+    EXPECT_TRUE(table.run(0));
+    EXPECT_EQ(world_.log,
+              std::vector<std::string>{
+                  std::string("INFO eth1: The host gives network device ") +
+                  kGuid1 +
+                  " the MAC address 00:15:5d:01:02:09; it had "
+                  "00:15:5d:01:02:03 before."});
+    EXPECT_EQ(port.info().mac[5], 9);
 }
 
 /* --- Texts and numbers --- */
@@ -765,9 +951,11 @@ sample_view()
     s.monitor_id = 7;
     return {.name = "eth1",
             .device = *Guid::parse(kGuid1),
+            .known_mac = {},
             .status = s,
             .statistics = {},
             .drops = {},
+            .ignored_options = {},
             .n_txq = 3};
 }
 
@@ -808,6 +996,32 @@ TEST(Report, StatusKeys)
     status = status_of(view);
     EXPECT_EQ(status["state"], "opening");
     EXPECT_FALSE(status.contains("nvsp_version")) << "invented";
+}
+
+/* A device that is gone leaves its address, its counters and the reason. */
+TEST(Report, NothingOfADeadSession)
+{
+    PortView view = sample_view();
+    view.status.state = DeviceState::kRescinded;
+    view.status.error = "The host took the device away.";
+    auto status = status_of(view);
+    EXPECT_EQ(status["error"], "The host took the device away.");
+    EXPECT_EQ(status["sessions"], "1");
+    for (const char *key :
+         {"if_descr", "uio_device", "vmbus_relid", "monitor_id",
+          "nvsp_version", "ndis_version", "link_speed", "n_rxq",
+          "max_rx_queues", "max_mtu", "max_rx_pktlen", "receive_sections",
+          "receive_section_size", "send_sections", "send_section_size",
+          "packets_per_message"}) {
+        EXPECT_FALSE(status.contains(key)) << key;
+    }
+    std::string text = describe(view);
+    for (const char *title :
+         {"uio", "10Gbps", "\n    MTU", "\n    queues", "\n    channel",
+          "\n    versions", "\n    receive ", "\n    send "}) {
+        EXPECT_EQ(text.find(title), std::string::npos) << title;
+    }
+    EXPECT_NE(text.find("\n    address"), std::string::npos);
 }
 
 TEST(Report, StandardColumns)
