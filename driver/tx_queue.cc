@@ -20,7 +20,6 @@ TxQueue::TxQueue(unsigned index, Channel *channel, SendSections *sections,
 {
     /* Added to a frame's place in its burst. */
     limits_.max_packets = std::min(limits_.max_packets, kMaxBurst);
-    /* So that an empty section takes every frame. */
     set_max_frame(limits_.max_frame);
 }
 
@@ -31,6 +30,9 @@ TxQueue::send(std::span<const netvsc_tx_frame> frames) noexcept
         return 0;
     }
     frames = frames.first(std::min<size_t>(frames.size(), kMaxBurst));
+    /* Once for all of its frames: an atomic that each of them loads costs
+     * eight instructions more. */
+    limits_.max_frame = max_frame_.load(std::memory_order_relaxed);
     Burst burst;
     unsigned n = place(frames, &burst);
     /* In a loop of its own, because a call costs the other one all of its

@@ -22,29 +22,9 @@
 
 namespace netvsc {
 
-/* A number that another thread may change while it is used. */
-class LiveLimit {
-public:
-    LiveLimit(uint32_t value) noexcept : value_(value) {}
-    LiveLimit(const LiveLimit &other) noexcept : value_(uint32_t{other}) {}
-    LiveLimit &
-    operator=(const LiveLimit &other) noexcept
-    {
-        value_.store(other, std::memory_order_relaxed);
-        return *this;
-    }
-    operator uint32_t() const noexcept
-    {
-        return value_.load(std::memory_order_relaxed);
-    }
-
-private:
-    std::atomic<uint32_t> value_;
-};
-
 /* What the host allows (INITIALIZE_CMPLT) and the port's MTU. */
 struct TxLimits {
-    LiveLimit max_frame = 0;  /* Ethernet frame without tag. */
+    uint32_t max_frame = 0;   /* Ethernet frame without tag. */
     uint32_t max_message = 0; /* Bytes of one ring packet's messages. */
     uint32_t max_packets = 1; /* Frames of one ring packet. */
     uint32_t alignment = 1;   /* Of each message but the first. */
@@ -70,8 +50,10 @@ public:
     void
     set_max_frame(uint32_t size) noexcept
     {
-        limits_.max_frame =
-            std::min(size, limits_.max_message - kTxHeaderSizeVlan);
+        /* So that an empty section takes every frame. */
+        max_frame_.store(
+            std::min(size, limits_.max_message - kTxHeaderSizeVlan),
+            std::memory_order_relaxed);
     }
 
     /* Adds this queue's counters; any thread. */
@@ -136,7 +118,8 @@ private:
     RxQueue *completions_;
     SessionFault *fault_;
     uint16_t generation_;
-    TxLimits limits_;
+    TxLimits limits_;                    /* Of the burst at hand. */
+    std::atomic<uint32_t> max_frame_{0}; /* Of the next one. */
 
     FrameCounters frames_;
     Counter ring_packets_, no_section_, ring_full_, too_big_, too_small_;
