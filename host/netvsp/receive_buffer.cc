@@ -21,7 +21,8 @@ constexpr uint32_t kSmallestMtu = 1500;
 uint32_t
 ReceiveBuffer::suballoc_size_for(uint32_t mtu)
 {
-    size_t frame_size = std::max(mtu, kSmallestMtu) + kEthernetHeader;
+    size_t frame_size =
+        std::max(mtu, kSmallestMtu) + kEthernetHeader + kMaxTagsSize;
     return static_cast<uint32_t>(
         round_up(kDataAt + frame_size + kTail, wire::kRingUnit));
 }

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "host/base/ethernet.h"
 #include "host/base/unique_fd.h"
 #include "host/wires/backend.h"
 
@@ -37,7 +38,7 @@ private:
     struct Slot {
         uint32_t size;
         bool checksum_good;
-        std::byte bytes[kMaxMtu + 14 + 4]; /* Header and one VLAN tag. */
+        std::byte bytes[kMaxMtu + kEthernetHeader + kMaxTagsSize];
     };
     /* A power of two; about what a tap device queues. */
     static constexpr uint32_t kSlots = 512;
