@@ -956,6 +956,7 @@ sample_view()
             .statistics = {},
             .drops = {},
             .ignored_options = {},
+            .refused_mtu = {},
             .n_txq = 3};
 }
 
