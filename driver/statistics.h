@@ -54,7 +54,7 @@ struct Statistics {
     uint64_t signals = 0;         /* Times the host was signalled. */
 
     /* The biggest of the frames that were too big, in bytes. */
-    uint32_t tx_biggest_refused = 0;
+    uint64_t tx_biggest_refused = 0;
 
     Statistics &operator+=(const Statistics &);
 };

@@ -312,8 +312,8 @@ TxQueue::add_to(Statistics *statistics) const noexcept
     statistics->tx_ring_full += ring_full_.get();
     statistics->tx_too_big += too_big_.get();
     statistics->tx_biggest_refused =
-        std::max(statistics->tx_biggest_refused,
-                 biggest_refused_.load(std::memory_order_relaxed));
+        std::max<uint64_t>(statistics->tx_biggest_refused,
+                           biggest_refused_.load(std::memory_order_relaxed));
     statistics->tx_too_small += too_small_.get();
 }
 

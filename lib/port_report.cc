@@ -175,8 +175,8 @@ describe_mtu(const DeviceStatus &status, uint32_t wanted)
 std::string
 describe_too_big(const PortView &port, uint64_t n)
 {
-    const uint32_t frame = port.statistics.tx_biggest_refused;
-    const uint32_t mtu = frame - std::min<uint32_t>(frame, kEthernetHeader);
+    const uint64_t frame = port.statistics.tx_biggest_refused;
+    const uint64_t mtu = frame - std::min<uint64_t>(frame, kEthernetHeader);
     std::string text =
         std::to_string(n) +
         (n == 1 ? " frame was too big to be sent and was dropped"

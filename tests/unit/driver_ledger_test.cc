@@ -546,6 +546,9 @@ TEST(StatisticsTest, AddsEveryMember)
     }
     auto sum = std::bit_cast<Statistics>(a);
     sum += std::bit_cast<Statistics>(b);
+    /* Of the biggest there is no sum. */
+    EXPECT_EQ(sum.tx_biggest_refused, 1000 * kMembers);
+    sum.tx_biggest_refused += kMembers;
     auto result = std::bit_cast<std::array<uint64_t, kMembers>>(sum);
     for (size_t i = 0; i < kMembers; i++) {
         EXPECT_EQ(result[i], 1001 * (i + 1)) << "member " << i;
