@@ -20,15 +20,18 @@ driver_kernel_libnetvsckernel_la_SOURCES = \
 # libnetvsc: the netvsc poll driver.  Needs no OVS tree.
 noinst_LTLIBRARIES += driver/libnetvsc.la
 driver_libnetvsc_la_SOURCES = \
+	driver/attach_nvsp.cc \
+	driver/attach_nvsp.h \
+	driver/attach_rndis.cc \
+	driver/attach_rndis.h \
 	driver/cache_line.h \
 	driver/channel.cc \
 	driver/channel.h \
-	driver/control_channel.cc \
-	driver/control_channel.h \
 	driver/control_mailbox.cc \
 	driver/control_mailbox.h \
 	driver/copy.h \
-	driver/counter.h \
+	driver/counters.h \
+	driver/counts.h \
 	driver/device.cc \
 	driver/device.h \
 	driver/device_impl.h \
@@ -36,13 +39,21 @@ driver_libnetvsc_la_SOURCES = \
 	driver/error.h \
 	driver/ethernet.h \
 	driver/frame.h \
-	driver/negotiation.h \
-	driver/nvsp.cc \
+	driver/frame_parser.h \
+	driver/host_requests.cc \
+	driver/host_requests.h \
+	driver/negotiated.h \
+	driver/net_channel.h \
 	driver/nvsp_packets.h \
+	driver/range.h \
+	driver/reader_watch.cc \
+	driver/reader_watch.h \
+	driver/receive_buffer.h \
 	driver/retry_pause.h \
 	driver/ring.cc \
 	driver/ring.h \
-	driver/rndis_control.cc \
+	driver/ring_consumer.cc \
+	driver/ring_consumer.h \
 	driver/rndis_packet.cc \
 	driver/rndis_packet.h \
 	driver/rndis_shape.cc \
@@ -54,11 +65,11 @@ driver_libnetvsc_la_SOURCES = \
 	driver/send_watchdog.h \
 	driver/session.cc \
 	driver/session.h \
+	driver/session_context.h \
 	driver/session_fault.h \
-	driver/size_bins.h \
+	driver/shared_memory.h \
 	driver/statistics.cc \
 	driver/statistics.h \
-	driver/shared_memory.h \
 	driver/transaction_id.h \
 	driver/tx_queue.cc \
 	driver/tx_queue.h

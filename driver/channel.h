@@ -15,7 +15,7 @@
 #include <utility>
 
 #include "driver/cache_line.h"
-#include "driver/counter.h"
+#include "driver/counters.h"
 #include "driver/kernel/uio.h"
 #include "driver/ring.h"
 
@@ -48,10 +48,6 @@ using CompletionPacket = std::array<uint64_t, 3>;
 /* Ring packets that one poll takes at the most, so that a host which refills
  * as fast as we drain cannot keep a PMD thread (peers.md 4b). */
 inline constexpr unsigned kMaxPacketsPerPoll = 64;
-
-/* And ranges, of which a malformed packet can hold tens of thousands: more
- * than the 375 of the largest packet that hosts send. */
-inline constexpr unsigned kMaxRangesPerPoll = 512;
 
 /* Room in the outgoing ring that only receive completions use: enough for
  * those of one poll, so that what was received can always be given back. */

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "driver/shared_memory.h"
+#include "wire/nvsp.h"
 #include "wire/rndis.h"
 
 namespace netvsc {
@@ -19,7 +20,7 @@ ControlMailbox::expect_nvsp(uint32_t number)
 }
 
 std::optional<std::array<uint8_t, wire::nvsp::kMessageSize>>
-ControlMailbox::take_nvsp()
+ControlMailbox::collect_nvsp()
 {
     std::lock_guard lock(lock_);
     return std::exchange(nvsp_, std::nullopt);
@@ -36,7 +37,7 @@ ControlMailbox::expect_rndis(uint32_t type, uint32_t request_id)
 }
 
 std::optional<std::vector<uint8_t>>
-ControlMailbox::take_rndis()
+ControlMailbox::collect_rndis()
 {
     std::lock_guard lock(lock_);
     if (rndis_size_ == 0) {
@@ -47,18 +48,34 @@ ControlMailbox::take_rndis()
                                              std::exchange(rndis_size_, 0)));
 }
 
-std::optional<Indication>
-ControlMailbox::take_indication()
+std::optional<HostEvent>
+ControlMailbox::collect_event()
 {
     std::lock_guard lock(lock_);
-    if (n_indications_ == 0) {
-        return std::nullopt;
+    if (n_indications_ > 0) {
+        Indication oldest = indications_[0];
+        std::copy(indications_.begin() + 1,
+                  indications_.begin() + n_indications_, indications_.begin());
+        n_indications_--;
+        return oldest;
     }
-    Indication oldest = indications_[0];
-    std::copy(indications_.begin() + 1, indications_.begin() + n_indications_,
-              indications_.begin());
-    n_indications_--;
-    return oldest;
+    if (vf_) {
+        return *std::exchange(vf_, std::nullopt);
+    }
+    if (table_) {
+        return *std::exchange(table_, std::nullopt);
+    }
+    return std::nullopt;
+}
+
+/* Once for all events that wait: a host that floods costs no system call for
+ * each message.  Before the event is there; lock_ is held. */
+void
+ControlMailbox::wake_for_event()
+{
+    if (n_indications_ == 0 && !vf_ && !table_) {
+        uio_->wake();
+    }
 }
 
 bool
@@ -127,14 +144,56 @@ ControlMailbox::deliver_indication(std::span<const uint8_t> message)
                                                  indicate.buffer_offset);
         indication.has_value = true;
     }
-    if (n_indications_ == 0) {
-        /* Once for all that wait: a host that floods costs no system call
-         * for each message. */
-        uio_->wake();
-    }
+    wake_for_event();
     n_indications_ = std::min(n_indications_ + 1, kMaxIndications);
     indications_[n_indications_ - 1] = indication;
     return true;
+}
+
+bool
+ControlMailbox::deliver_inband(std::span<const uint8_t> message) noexcept
+{
+    uint32_t type;
+    if (message.size() < sizeof type) {
+        return false;
+    }
+    std::memcpy(&type, message.data(), sizeof type);
+    switch (type) {
+    case wire::nvsp::kSendVfAssociation: {
+        wire::nvsp::SendVfAssociation vf;
+        if (message.size() < sizeof vf) {
+            return false;
+        }
+        std::memcpy(&vf, message.data(), sizeof vf);
+        std::lock_guard lock(lock_);
+        wake_for_event();
+        vf_ = {vf.allocated != 0, vf.serial};
+        return true;
+    }
+    case wire::nvsp::kSendIndirectionTable: {
+        constexpr size_t kHead =
+            offsetof(wire::nvsp::SendIndirectionTable, table);
+        wire::nvsp::SendIndirectionTable head;
+        IndirectionTable table;
+        if (message.size() < kHead) {
+            return false;
+        }
+        std::memcpy(&head, message.data(), kHead);
+        if (head.count != table.channels.size() || head.offset < kHead ||
+            uint64_t{head.offset} + sizeof table > message.size()) {
+            /* Some hosts say a wrong place (D.3): there is no table then, and
+             * no harm done, because it is only their advice. */
+            return true;
+        }
+        std::memcpy(&table, &message[head.offset], sizeof table);
+        std::lock_guard lock(lock_);
+        wake_for_event();
+        table_ = table;
+        return true;
+    }
+    default:
+        return false;
+    }
 }
 
 } // namespace netvsc

@@ -12,6 +12,7 @@
 #include <optional>
 #include <span>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "driver/kernel/uio.h"
@@ -30,6 +31,25 @@ struct Indication {
     bool has_value;
 };
 
+/* The host offers a virtual function for the adapter, or takes it away. */
+struct VfAssociation {
+    bool allocated;
+    uint32_t serial; /* Of the PCI device. */
+};
+
+/* On which channel the host wants the frames of a hash value, modulo the
+ * number of entries. */
+struct IndirectionTable {
+    std::array<uint32_t, wire::nvsp::kSendTableEntries> channels;
+};
+
+/* What the host says without being asked. */
+using HostEvent = std::variant<Indication, VfAssociation, IndirectionTable>;
+
+/* Bytes of an in-band message that are looked at: the longest is an
+ * indirection table behind the largest message that NVSP 6 knows. */
+inline constexpr uint32_t kMaxInbandMessage = 128;
+
 class ControlMailbox {
 public:
     /* `uio`: what the control thread waits on. */
@@ -41,15 +61,16 @@ public:
     void expect_nvsp(uint32_t number);
     /* The payload of that reply, zero extended, once it came. */
     [[nodiscard]] std::optional<std::array<uint8_t, wire::nvsp::kMessageSize>>
-    take_nvsp();
+    collect_nvsp();
 
     /* The next RNDIS reply that counts has this type and request id. */
     void expect_rndis(uint32_t type, uint32_t request_id);
     /* That whole message, once it came. */
-    [[nodiscard]] std::optional<std::vector<uint8_t>> take_rndis();
+    [[nodiscard]] std::optional<std::vector<uint8_t>> collect_rndis();
 
-    /* The oldest status indication. */
-    [[nodiscard]] std::optional<Indication> take_indication();
+    /* The next event: status indications in order, then the last word on
+     * everything else. */
+    [[nodiscard]] std::optional<HostEvent> collect_event();
 
     /* --- Ring reader --- */
 
@@ -60,6 +81,10 @@ public:
      * if it is malformed or not asked for. */
     [[nodiscard]] bool
     deliver_rndis(std::span<const uint8_t> message) noexcept;
+    /* An in-band NVSP message, in private memory.  False if it is of a type
+     * that does not come by itself, or malformed. */
+    [[nodiscard]] bool
+    deliver_inband(std::span<const uint8_t> message) noexcept;
     /* The control section came back: the control thread may look. */
     void
     notify() noexcept
@@ -69,6 +94,7 @@ public:
 
 private:
     [[nodiscard]] bool deliver_indication(std::span<const uint8_t> message);
+    void wake_for_event();
 
     /* More link events at once than any host sends; further ones replace the
      * newest, so that the last state is never lost. */
@@ -84,6 +110,9 @@ private:
     std::array<uint8_t, kMaxControlReply> rndis_;
     std::array<Indication, kMaxIndications> indications_;
     unsigned n_indications_ = 0;
+    /* A later one says it all. */
+    std::optional<VfAssociation> vf_;
+    std::optional<IndirectionTable> table_;
 };
 
 } // namespace netvsc

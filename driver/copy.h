@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "driver/range.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -22,8 +24,7 @@ netvsc_copy_short(uint8_t *to, const uint8_t *from, uint32_t size)
     enum { N = sizeof(netvsc_vector) };
     netvsc_vector v[4];
 
-    /* Less than 32 becomes huge. */
-    if (size - 2 * N > 2 * N) {
+    if (!netvsc_in_range(size, 2 * N, 2 * N + 1)) {
         return false;
     }
     memcpy(&v[0], from, N);

@@ -9,7 +9,7 @@
 
 #include <errno.h>
 
-#include "driver/negotiation.h"
+#include "driver/attach_rndis.h"
 #include "wire/oid.h"
 #include "wire/rndis.h"
 
@@ -218,7 +218,7 @@ DeviceImpl::describe(const DeviceInfo &info,
 Status
 DeviceImpl::run_session(Session *session)
 {
-    ControlChannel &control = session->control();
+    HostRequests &requests = session->requests();
     uint32_t filter = 0;
     SendWatchdog watchdog;
     bool news = false; /* That the port has not been told. */
@@ -231,7 +231,7 @@ DeviceImpl::run_session(Session *session)
         apply_mtu(session);
         if (wanted != filter) {
             if (wanted != 0) {
-                control.reader_arrived();
+                session->readers_arrived();
             }
             Status set = apply_filter(session, wanted);
             if (!set) {
@@ -252,18 +252,22 @@ DeviceImpl::run_session(Session *session)
         if (news) {
             until = std::min(until, next_news);
         }
-        std::optional<Indication> indication;
-        Status waited = control.wait_until(until, [&] {
-            indication = session->mailbox().take_indication();
-            return indication ||
-                   kicked_.exchange(false, std::memory_order_acquire);
+        std::optional<HostEvent> event;
+        Status waited = requests.wait_until(until, [&] {
+            event = session->mailbox().collect_event();
+            return event || kicked_.exchange(false, std::memory_order_acquire);
         });
         if (!waited && waited.error().code != ETIMEDOUT) {
             return must_stop(session) ? ok() : waited;
         }
-        if (indication) {
+        if (!event) {
+            continue;
+        }
+        if (const auto *indication = std::get_if<Indication>(&*event)) {
             news |= handle_indication(*indication);
         }
+        /* From the others nothing follows yet: there is no VF to switch to,
+         * and frames leave on the channel of their queue. */
     }
 }
 
@@ -275,10 +279,10 @@ DeviceImpl::apply_filter(Session *session, uint32_t wanted)
     auto refused = [](const Status &status) {
         return !status && status.error().code == EPERM;
     };
-    Status set = set_packet_filter(&session->control(), wanted);
+    Status set = set_packet_filter(&session->requests(), wanted);
     Status done = set;
     if (refused(set) && wanted == kPromiscuousFilter) {
-        done = set_packet_filter(&session->control(), kOrdinaryFilter);
+        done = set_packet_filter(&session->requests(), kOrdinaryFilter);
     }
     if (!done && !refused(done)) {
         return done;
@@ -428,12 +432,12 @@ DeviceImpl::end_session(std::shared_ptr<Session> session,
         changed_.wait(lock, [&] { return adopted_ != session; });
         cancelled_ = false;
     }
-    session->control().reader_left();
+    session->readers_left();
     if (outcome) {
         /* Nobody reads any more: what the host still says is for us.  If it
          * does not answer, the close below ends the session all the same. */
         (void) guarded([&] {
-            session->control().set_reply_deadline(kGoodbyeDeadline);
+            session->requests().set_reply_deadline(kGoodbyeDeadline);
             return session->detach();
         });
     }

@@ -9,10 +9,10 @@
 #include <optional>
 #include <span>
 
+#include "driver/counts.h"
 #include "driver/ethernet.h"
 #include "driver/frame.h"
 #include "driver/rndis_shape.h"
-#include "driver/statistics.h"
 #include "wire/rndis.h"
 
 namespace netvsc {

@@ -18,6 +18,7 @@
 #include "driver/cache_line.h"
 #include "driver/ethernet.h"
 #include "driver/frame.h"
+#include "driver/range.h"
 #include "wire/rndis.h"
 
 namespace netvsc {
@@ -53,9 +54,9 @@ public:
         }
         uint32_t length = load32(at + offsetof(Header, length));
         uint32_t size = load32(at + offsetof(Packet, data_length));
-        /* Too small becomes huge. */
         if (length > range.size() ||
-            size - kEthernetHeader > kMaxRxFrame - kEthernetHeader ||
+            !netvsc_in_range(size, kEthernetHeader,
+                             kMaxRxFrame - kEthernetHeader + 1) ||
             data_at_ + size > length) {
             return false;
         }

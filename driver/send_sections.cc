@@ -8,6 +8,9 @@ namespace netvsc {
 SectionRange
 channel_sections(uint32_t count, unsigned channel, unsigned channels) noexcept
 {
+    if (count <= kControlSection) {
+        return {};
+    }
     /* Behind the control section. */
     const uint32_t all = count - (kControlSection + 1);
     auto place = [&](unsigned i) {

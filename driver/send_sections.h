@@ -25,6 +25,8 @@ namespace netvsc {
 /* The mapped send buffer, in sections of the size that the host announced. */
 class SectionBuffer {
 public:
+    /* Before the host has it: no section at all. */
+    SectionBuffer() = default;
     SectionBuffer(std::span<uint8_t> buffer, uint32_t section_size)
         : buffer_(buffer), section_size_(section_size)
     {
@@ -49,20 +51,20 @@ public:
 
 private:
     std::span<uint8_t> buffer_;
-    uint32_t section_size_;
+    uint32_t section_size_ = 1;
 };
 
 /* Section 0 of the buffer carries the control messages of the session, one at
  * a time; no channel has it in its ledger. */
 inline constexpr uint32_t kControlSection = 0;
 
-/* Who has the control section.  take() is the control thread's, complete()
+/* Who has the control section.  acquire() is the control thread's, complete()
  * the reader's of the primary channel. */
 class ControlSection {
 public:
     /* False while its last message is still with the host. */
     [[nodiscard]] bool
-    take() noexcept
+    acquire() noexcept
     {
         if (!is_free()) {
             return false;
@@ -134,7 +136,7 @@ public:
         /* Room for all that a queue can own: no list is ever full. */
         explicit Share(uint32_t most);
 
-        /* Takes over what came back; it is taken first, while it is still in
+        /* Takes over what came back; it is used first, while it is still in
          * the cache.  Once for each burst: the line is the reader's. */
         void
         refill() noexcept
@@ -149,7 +151,7 @@ public:
         }
         /* The section that was put there last. */
         [[nodiscard]] std::optional<uint32_t>
-        take() noexcept
+        pop() noexcept
         {
             if (n_free_ == 0) {
                 return std::nullopt;

@@ -5,22 +5,23 @@
 
 #include <errno.h>
 
+#include "driver/attach_nvsp.h"
+#include "driver/attach_rndis.h"
 #include "driver/ethernet.h"
 #include "driver/rndis_packet.h"
 
 namespace netvsc {
 
-Session::Session(std::shared_ptr<Uio> uio, const DeviceInfo &info,
-                 const Options &options, const std::atomic<bool> *cancelled)
-    : uio_(std::move(uio)), generation_(options.generation),
-      fault_(uio_.get()), mailbox_(uio_.get()),
-      channel_(uio_->map(wire::kUioMapRings),
-               HostSignal(uio_.get(), info.relid, info.monitor_id)),
-      rxq_(&channel_, &mailbox_, &fault_, generation_),
-      control_(uio_.get(), &channel_, &rxq_, &mailbox_, &fault_, cancelled,
-               generation_, options.reply_deadline)
+Session::Session(std::shared_ptr<Uio> uio, const Options &options,
+                 const std::atomic<bool> *cancelled)
+    : uio_(std::move(uio)), fault_(uio_.get()),
+      mailbox_(uio_.get()), context_{uio_.get(), &fault_, &mailbox_,
+                                     options.generation},
+      requests_(context_, &channels_, &control_section_, cancelled,
+                options.reply_deadline),
+      past_(1)
 {
-    control_.set_overdue(options.overdue_after, options.overdue);
+    requests_.set_overdue(options.overdue_after, options.overdue);
 }
 
 Result<std::shared_ptr<Session>>
@@ -28,30 +29,45 @@ Session::attach(std::shared_ptr<Uio> uio, const DeviceInfo &info,
                 const Options &options, const std::atomic<bool> *cancelled)
 {
     std::shared_ptr<Session> session(
-        new Session(std::move(uio), info, options, cancelled));
+        new Session(std::move(uio), options, cancelled));
     if (Status done = session->negotiate(info, options); !done) {
         return done.error();
     }
     return session;
 }
 
+/* One channel today. */
+void
+Session::make_channels(const DeviceInfo &info, SectionBuffer send,
+                       const ReceiveBuffer &receive)
+{
+    ChannelBuffers buffers = {receive, send,
+                              channel_sections(send.count(), 0, 1)};
+    HostSignal signal(uio_.get(), info.relid, info.monitor_id);
+    channels_.push_back(
+        std::make_unique<NetChannel>(context_, uio_->map(wire::kUioMapRings),
+                                     signal, buffers, &control_section_));
+}
+
 Status
 Session::negotiate(const DeviceInfo &info, const Options &options)
 {
     const uint32_t mtu = mtu_to_ask(options.mtu);
-    if (Status done = negotiate_nvsp(&control_, info, mtu, &negotiated_);
+    /* NVSP tells the sizes of the buffers; until then a channel can answer
+     * and be answered, and nothing else. */
+    make_channels(info, {}, {});
+    if (Status done = attach_nvsp(&requests_, info, mtu, &negotiated_);
         !done) {
         return done;
     }
-    rxq_.set_receive_buffer(uio_->map(wire::kUioMapReceiveBuffer),
-                            negotiated_.receive_suballoc_size);
-    SectionBuffer send_buffer(uio_->map(wire::kUioMapSendBuffer),
-                              negotiated_.send_section_size);
-    sections_ = std::make_unique<SendSections>(
-        send_buffer, channel_sections(send_buffer.count(), 0, 1));
-    rxq_.set_send_sections(sections_.get(), &control_section_);
-    control_.set_send_sections(sections_.get(), &control_section_);
-    if (Status done = negotiate_rndis(&control_, mtu, &negotiated_); !done) {
+    channels_[0]->add_to(&past_[0]);
+    channels_.clear();
+    make_channels(
+        info,
+        {uio_->map(wire::kUioMapSendBuffer), negotiated_.send_section_size},
+        {uio_->map(wire::kUioMapReceiveBuffer),
+         negotiated_.receive_suballoc_size});
+    if (Status done = attach_rndis(&requests_, mtu, &negotiated_); !done) {
         return done;
     }
     negotiated_.mtu = std::min(negotiated_.mtu, section_mtu());
@@ -87,8 +103,13 @@ Session::section_mtu() const noexcept
 void
 Session::set_txqs(unsigned n)
 {
+    const auto channels = static_cast<unsigned>(channels_.size());
     /* A queue without a section could never send. */
-    n = std::clamp(n, 1u, sections_->count());
+    unsigned most = 0;
+    for (const auto &channel : channels_) {
+        most += channel->sections.count();
+    }
+    n = std::clamp(n, 1u, most);
     TxLimits limits;
     limits.max_frame = mtu_ + kEthernetHeader;
     limits.max_message =
@@ -97,21 +118,43 @@ Session::set_txqs(unsigned n)
     limits.alignment = negotiated_.packet_alignment;
 
     /* Completions that arrive meanwhile would look for their owner. */
-    while (!channel_.try_consume()) {
-        std::this_thread::yield();
+    for (const auto &channel : channels_) {
+        while (!channel->ring.try_consume()) {
+            std::this_thread::yield();
+        }
     }
     std::lock_guard lock(statistics_lock_);
-    for (const auto &txq : txqs_) {
-        txq->add_to(&past_txqs_);
+    for (unsigned q = 0; q < txqs_.size(); q++) {
+        txqs_[q]->add_to(&past_[q % channels]);
     }
     txqs_.clear();
-    sections_->partition(n);
-    for (unsigned i = 0; i < n; i++) {
-        txqs_.push_back(
-            std::make_unique<TxQueue>(i, &channel_, sections_.get(), &rxq_,
-                                      &fault_, generation_, limits));
+    for (unsigned c = 0; c < channels; c++) {
+        /* As many as there are q below n with q mod channels = c. */
+        channels_[c]->sections.partition((n + channels - 1 - c) / channels);
     }
-    channel_.end_consume();
+    for (unsigned q = 0; q < n; q++) {
+        txqs_.push_back(std::make_unique<TxQueue>(
+            context_, channels_[q % channels].get(), q / channels, limits));
+    }
+    for (const auto &channel : channels_) {
+        channel->ring.end_consume();
+    }
+}
+
+void
+Session::readers_arrived()
+{
+    for (const auto &channel : channels_) {
+        channel->watch.reader_arrived();
+    }
+}
+
+void
+Session::readers_left()
+{
+    for (const auto &channel : channels_) {
+        channel->watch.reader_left();
+    }
 }
 
 Session::SendProgress
@@ -119,7 +162,7 @@ Session::send_progress() const
 {
     /* In this order: what completes in between is not known to have been
      * sent, and counts next time. */
-    uint64_t sent = statistics().tx_ring_packets;
+    uint64_t sent = statistics()[Count::kTxRingPackets];
     uint32_t outstanding = send_sections_in_use();
     return {sent - std::min<uint64_t>(sent, outstanding), outstanding};
 }
@@ -128,28 +171,57 @@ Status
 Session::detach()
 {
     /* A refusal (EPERM) does not keep us from the rest of the goodbye. */
-    Status closed = set_packet_filter(&control_, 0);
+    Status closed = set_packet_filter(&requests_, 0);
     if (!closed && closed.error().code != EPERM) {
         return closed;
     }
     /* The host may still read what was sent last. */
-    if (Status done = control_.wait_sections_back("the last frames"); !done) {
+    if (Status done = requests_.wait_sections_back("the last frames"); !done) {
         return done;
     }
-    return say_goodbye(&control_);
+    return say_goodbye(&requests_);
+}
+
+Statistics
+Session::channel_statistics(unsigned channel) const
+{
+    std::lock_guard lock(statistics_lock_);
+    Statistics statistics = past_[channel];
+    channels_[channel]->add_to(&statistics);
+    for (size_t q = channel; q < txqs_.size(); q += channels_.size()) {
+        txqs_[q]->add_to(&statistics);
+    }
+    return statistics;
 }
 
 Statistics
 Session::statistics() const
 {
-    std::lock_guard lock(statistics_lock_);
-    Statistics statistics = past_txqs_;
-    rxq_.add_to(&statistics);
-    for (const auto &txq : txqs_) {
-        txq->add_to(&statistics);
+    Statistics statistics;
+    for (unsigned c = 0; c < channels_.size(); c++) {
+        statistics += channel_statistics(c);
     }
-    statistics.signals += channel_.signals();
     return statistics;
+}
+
+uint32_t
+Session::send_sections() const noexcept
+{
+    uint32_t n = kControlSection + 1;
+    for (const auto &channel : channels_) {
+        n += channel->sections.count();
+    }
+    return n;
+}
+
+uint32_t
+Session::send_sections_in_use() const noexcept
+{
+    uint32_t n = !control_section_.is_free();
+    for (const auto &channel : channels_) {
+        n += channel->sections.in_use();
+    }
+    return n;
 }
 
 } // namespace netvsc

@@ -5,15 +5,16 @@
 #include <chrono>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 #include "driver/cache_line.h"
-#include "driver/channel.h"
-#include "driver/control_channel.h"
 #include "driver/control_mailbox.h"
+#include "driver/host_requests.h"
 #include "driver/kernel/uio.h"
-#include "driver/negotiation.h"
-#include "driver/rx_queue.h"
+#include "driver/negotiated.h"
+#include "driver/net_channel.h"
 #include "driver/send_sections.h"
+#include "driver/session_context.h"
 #include "driver/session_fault.h"
 #include "driver/tx_queue.h"
 
@@ -26,9 +27,9 @@ public:
         uint16_t generation = 1;
         std::chrono::milliseconds reply_deadline = kReplyDeadline;
         /* Where the control thread tells of answers that take long: see
-         * ControlChannel. */
+         * HostRequests. */
         std::chrono::milliseconds overdue_after = kReplyOverdue;
-        ControlChannel::Overdue overdue;
+        HostRequests::Overdue overdue;
     };
 
     /* Negotiates on an open device; waits for the host, up to the deadline
@@ -44,7 +45,7 @@ public:
     unsigned
     n_rxq() const noexcept
     {
-        return 1;
+        return static_cast<unsigned>(channels_.size());
     }
     unsigned
     n_txq() const noexcept
@@ -52,9 +53,9 @@ public:
         return static_cast<unsigned>(txqs_.size());
     }
     RxQueue &
-    rxq(unsigned) noexcept
+    rxq(unsigned i) noexcept
     {
-        return rxq_;
+        return channels_[i]->rxq;
     }
     TxQueue &
     txq(unsigned i) noexcept
@@ -62,8 +63,9 @@ public:
         return *txqs_[i];
     }
 
-    /* Deals the send sections out to `n` transmit queues, or to as many as
-     * there are sections.  No thread may be in any of them. */
+    /* Makes `n` transmit queues, or as many as there are send sections, and
+     * divides these among them: queue q uses channel q mod n_rxq().  No thread
+     * may be in any of them. */
     void set_txqs(unsigned n);
 
     /* Limits what is sent from now on, also while it is being sent: at most
@@ -72,10 +74,10 @@ public:
 
     /* --- Control thread --- */
 
-    ControlChannel &
-    control() noexcept
+    HostRequests &
+    requests() noexcept
     {
-        return control_;
+        return requests_;
     }
     ControlMailbox &
     mailbox() noexcept
@@ -93,6 +95,10 @@ public:
         return negotiated_;
     }
 
+    /* The receive queues have users from now on, or none any more. */
+    void readers_arrived();
+    void readers_left();
+
     /* Filter 0, HALT, revokes.  No thread may be in the queues. */
     Status detach();
 
@@ -107,16 +113,11 @@ public:
     /* --- Any thread --- */
 
     [[nodiscard]] Statistics statistics() const;
-    uint32_t
-    send_sections() const noexcept
-    {
-        return sections_->count() + 1; /* The control messages'. */
-    }
-    uint32_t
-    send_sections_in_use() const noexcept
-    {
-        return sections_->in_use() + !control_section_.is_free();
-    }
+    /* Of one channel and the transmit queues that use it. */
+    [[nodiscard]] Statistics channel_statistics(unsigned channel) const;
+    /* In the buffer, the control messages' included. */
+    uint32_t send_sections() const noexcept;
+    uint32_t send_sections_in_use() const noexcept;
     /* Messages that the host has completed (as far as is known; never more
      * than it has) and that it still has. */
     struct SendProgress {
@@ -140,28 +141,28 @@ public:
     uint32_t max_mtu() const noexcept;
 
 private:
-    Session(std::shared_ptr<Uio> uio, const DeviceInfo &info,
-            const Options &options, const std::atomic<bool> *cancelled);
+    Session(std::shared_ptr<Uio> uio, const Options &options,
+            const std::atomic<bool> *cancelled);
     Status negotiate(const DeviceInfo &info, const Options &options);
+    void make_channels(const DeviceInfo &info, SectionBuffer send,
+                       const ReceiveBuffer &receive);
     uint32_t section_mtu() const noexcept;
 
     std::shared_ptr<Uio> uio_;
-    uint16_t generation_;
     SessionFault fault_;
     ControlMailbox mailbox_;
-    Channel channel_;
-    RxQueue rxq_;
-    ControlChannel control_;
+    const SessionContext context_;
+    ControlSection control_section_;
+    HostRequests requests_;
     Negotiated negotiated_;
     uint32_t mtu_ = 0;
-    ControlSection control_section_;
     /* Read for each burst. */
-    alignas(kCacheLine) std::unique_ptr<SendSections> sections_;
+    alignas(kCacheLine) NetChannels channels_;
     LineVector<std::unique_ptr<TxQueue>> txqs_;
 
-    /* Transmit queues come and go; what they counted stays. */
+    /* Transmit queues come and go; what they counted stays, by channel. */
     alignas(kCacheLine) mutable std::mutex statistics_lock_;
-    Statistics past_txqs_;
+    std::vector<Statistics> past_;
 };
 
 } // namespace netvsc

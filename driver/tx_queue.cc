@@ -5,18 +5,17 @@
 
 #include "driver/copy.h"
 #include "driver/ethernet.h"
+#include "driver/range.h"
 #include "driver/rndis_packet.h"
-#include "driver/size_bins.h"
 #include "driver/transaction_id.h"
 
 namespace netvsc {
 
-TxQueue::TxQueue(unsigned index, Channel *channel, SendSections *sections,
-                 RxQueue *completions, SessionFault *fault,
-                 uint16_t generation, const TxLimits &limits)
-    : channel_(channel), sections_(sections), share_(&sections->share(index)),
-      completions_(completions), fault_(fault), generation_(generation),
-      limits_(limits)
+TxQueue::TxQueue(const SessionContext &context, NetChannel *channel,
+                 unsigned share, const TxLimits &limits)
+    : ring_(&channel->ring), sections_(&channel->sections),
+      share_(&channel->sections.share(share)), consumer_(&channel->consumer),
+      fault_(context.fault), generation_(context.generation), limits_(limits)
 {
     /* Added to a frame's place in its burst. */
     limits_.max_packets = std::min(limits_.max_packets, kMaxBurst);
@@ -45,7 +44,7 @@ TxQueue::send(std::span<const netvsc_tx_frame> frames) noexcept
     unsigned published = publish(filled);
     if (published < filled.size()) {
         unsigned sent = published ? filled[published - 1].frames : 0;
-        ring_full_.add(n - sent);
+        counters_.add(Count::kTxRingFull, n - sent);
         n = sent;
         burst.tally = {};
         for (const netvsc_tx_frame &frame : frames.first(n)) {
@@ -146,8 +145,7 @@ TxQueue::Filling::add_plain(std::span<const netvsc_tx_frame> frames,
         const uint8_t *from = frame->data;
         const uint32_t size = frame->size;
         const uint32_t length = rndis_packet_size(size, false);
-        /* Too small becomes huge. */
-        if (size - kLeast > fixed.max_frame - kLeast ||
+        if (!netvsc_in_range(size, kLeast, fixed.max_frame - kLeast + 1) ||
             is_vlan_tag(from + kEthernetAddresses) ||
             !filling.takes(length, fixed)) {
             break;
@@ -222,7 +220,7 @@ TxQueue::place(std::span<const netvsc_tx_frame> frames, Burst *burst) noexcept
                 continue;
             }
         }
-        auto index = share_->take();
+        auto index = share_->pop();
         if (!index) [[unlikely]] {
             index = harvest();
         }
@@ -231,7 +229,7 @@ TxQueue::place(std::span<const netvsc_tx_frame> frames, Burst *burst) noexcept
                 refuse();
                 continue;
             }
-            no_section_.add(frames.size() - i);
+            counters_.add(Count::kTxNoSection, frames.size() - i);
             break;
         }
         close();
@@ -252,9 +250,9 @@ TxQueue::place(std::span<const netvsc_tx_frame> frames, Burst *burst) noexcept
 std::optional<uint32_t>
 TxQueue::harvest() noexcept
 {
-    completions_->harvest();
+    consumer_->harvest();
     share_->refill();
-    return share_->take();
+    return share_->pop();
 }
 
 /* Returns how many sections went out; the others are taken back. */
@@ -268,7 +266,7 @@ TxQueue::publish(std::span<const Filled> filled) noexcept
     SendSections &sections = *sections_;
     unsigned sent = 0;
     {
-        Channel::SendBatch batch(channel_);
+        Channel::SendBatch batch(ring_);
         for (const Filled &one : filled) {
             const uint32_t index = one.index, bytes = one.bytes;
             TransactionId id = {generation, TransactionId::Kind::kData, index};
@@ -280,7 +278,7 @@ TxQueue::publish(std::span<const Filled> filled) noexcept
             sent++;
         }
     }
-    ring_packets_.add(sent);
+    counters_.add(Count::kTxRingPackets, sent);
     for (size_t i = filled.size(); i-- > sent;) {
         share_->put_back(filled[i].index);
     }
@@ -292,8 +290,8 @@ TxQueue::count(const Tally &tally) noexcept
 {
     frames_.add(tally);
     if (tally.too_small + tally.too_big > 0) [[unlikely]] {
-        too_small_.add(tally.too_small);
-        too_big_.add(tally.too_big);
+        counters_.add(Count::kTxTooSmall, tally.too_small);
+        counters_.add(Count::kTxTooBig, tally.too_big);
         /* One thread at a time writes. */
         biggest_refused_.store(
             std::max(biggest_refused_.load(std::memory_order_relaxed),
@@ -305,16 +303,11 @@ TxQueue::count(const Tally &tally) noexcept
 void
 TxQueue::add_to(Statistics *statistics) const noexcept
 {
-    frames_.add_to(&statistics->tx_packets, &statistics->tx_bytes,
-                   &statistics->tx_size_bins);
-    statistics->tx_ring_packets += ring_packets_.get();
-    statistics->tx_no_section += no_section_.get();
-    statistics->tx_ring_full += ring_full_.get();
-    statistics->tx_too_big += too_big_.get();
+    frames_.add_to(&statistics->tx);
+    counters_.add_to(statistics);
     statistics->tx_biggest_refused =
         std::max<uint64_t>(statistics->tx_biggest_refused,
                            biggest_refused_.load(std::memory_order_relaxed));
-    statistics->tx_too_small += too_small_.get();
 }
 
 } // namespace netvsc

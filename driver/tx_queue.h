@@ -9,16 +9,14 @@
 #include <span>
 
 #include "driver/cache_line.h"
-#include "driver/channel.h"
+#include "driver/counters.h"
 #include "driver/ethernet.h"
 #include "driver/frame.h"
+#include "driver/net_channel.h"
 #include "driver/nvsp_packets.h"
 #include "driver/rndis_packet.h"
-#include "driver/rx_queue.h"
 #include "driver/send_sections.h"
-#include "driver/session_fault.h"
-#include "driver/size_bins.h"
-#include "driver/statistics.h"
+#include "driver/session_context.h"
 
 namespace netvsc {
 
@@ -32,10 +30,9 @@ struct TxLimits {
 
 class alignas(kCacheLine) TxQueue {
 public:
-    /* `index`: which share of `sections` is this queue's.  `completions`:
-     * the receive queue of the same channel, where they arrive. */
-    TxQueue(unsigned index, Channel *channel, SendSections *sections,
-            RxQueue *completions, SessionFault *fault, uint16_t generation,
+    /* A queue on `channel`; `share`: which one of its sections is this
+     * queue's. */
+    TxQueue(const SessionContext &context, NetChannel *channel, unsigned share,
             const TxLimits &limits);
 
     /* Sends frames in order, kMaxBurst at the most, and returns how many were
@@ -112,17 +109,17 @@ private:
                frame.size - (vlan ? kVlanTag : 0) <= limits_.max_frame;
     }
 
-    Channel *channel_;
+    Channel *ring_;
     SendSections *sections_;
     SendSections::Share *share_;
-    RxQueue *completions_;
+    RingConsumer *consumer_;
     SessionFault *fault_;
     uint16_t generation_;
     TxLimits limits_;                    /* Of the burst at hand. */
     std::atomic<uint32_t> max_frame_{0}; /* Of the next one. */
 
     FrameCounters frames_;
-    Counter ring_packets_, no_section_, ring_full_, too_big_, too_small_;
+    Counters counters_;
     std::atomic<uint32_t> biggest_refused_{0};
 };
 

@@ -4,7 +4,6 @@
 #include <cinttypes>
 #include <cstdarg>
 #include <cstdio>
-#include <numeric>
 
 #include "driver/ethernet.h"
 #include "driver/kernel/sysfs.h"
@@ -57,13 +56,6 @@ std::string
 uio_path(const DeviceStatus &status)
 {
     return system_root() + "/dev/uio" + std::to_string(status.uio);
-}
-
-uint64_t
-malformed_total(const Statistics &statistics)
-{
-    return std::accumulate(statistics.malformed.begin(),
-                           statistics.malformed.end(), uint64_t{0});
 }
 
 /* One line of netdev-netvsc/show, folded between words.  A word that is
@@ -199,19 +191,19 @@ standard_statistics(const PortView &port)
     const Statistics &s = port.statistics;
     const PortDrops &drops = port.drops;
     netvsc_port_stats stats = {};
-    stats.rx_packets = s.rx_packets - drops.rx_policed;
-    stats.rx_bytes = s.rx_bytes - drops.rx_policed_bytes;
-    stats.rx_dropped = s.rx_discarded + drops.rx_policed;
-    stats.rx_errors = malformed_total(s);
-    stats.rx_multicast = s.rx_multicast;
-    stats.tx_packets = s.tx_packets;
-    stats.tx_bytes = s.tx_bytes;
+    stats.rx_packets = s.rx.packets() - drops.rx_policed;
+    stats.rx_bytes = s.rx.bytes - drops.rx_policed_bytes;
+    stats.rx_dropped = s[Count::kRxDiscarded] + drops.rx_policed;
+    stats.rx_errors = s.all_malformed();
+    stats.rx_multicast = s.rx.multicast;
+    stats.tx_packets = s.tx.packets();
+    stats.tx_bytes = s.tx.bytes;
     stats.tx_dropped = drops.not_taken + drops.no_session + drops.down +
-                       drops.not_ethernet + drops.tx_policed + s.tx_too_big +
-                       s.tx_too_small;
-    stats.tx_errors = s.tx_failed;
-    std::copy(s.rx_size_bins.begin(), s.rx_size_bins.end(), stats.rx_bins);
-    std::copy(s.tx_size_bins.begin(), s.tx_size_bins.end(), stats.tx_bins);
+                       drops.not_ethernet + drops.tx_policed +
+                       s[Count::kTxTooBig] + s[Count::kTxTooSmall];
+    stats.tx_errors = s[Count::kTxFailed];
+    std::copy(s.rx.size_bins.begin(), s.rx.size_bins.end(), stats.rx_bins);
+    std::copy(s.tx.size_bins.begin(), s.tx.size_bins.end(), stats.tx_bins);
     return stats;
 }
 
@@ -221,29 +213,22 @@ custom_statistics(const PortView &port)
     const Statistics &s = port.statistics;
     Counters counters = {
         {"netvsc_sessions", port.status.sessions},
-        {"netvsc_signals", s.signals},
-        {"netvsc_rx_ring_packets", s.rx_ring_packets},
-        {"netvsc_rx_control", s.rx_control},
-        {"netvsc_rx_discarded", s.rx_discarded},
-        {"netvsc_tx_ring_packets", s.tx_ring_packets},
         {"netvsc_tx_sections_in_use", port.status.send_sections_in_use},
         {"netvsc_tx_not_taken", port.drops.not_taken},
-        {"netvsc_tx_no_section", s.tx_no_section},
-        {"netvsc_tx_ring_full", s.tx_ring_full},
         {"netvsc_tx_no_session", port.drops.no_session},
         {"netvsc_tx_down", port.drops.down},
-        {"netvsc_tx_too_big", s.tx_too_big},
-        {"netvsc_tx_too_small", s.tx_too_small},
         {"netvsc_tx_not_ethernet", port.drops.not_ethernet},
-        {"netvsc_tx_failed", s.tx_failed},
         {"netvsc_rx_policed", port.drops.rx_policed},
         {"netvsc_tx_policed", port.drops.tx_policed},
     };
-    for (unsigned i = 0; i < kMalformedCauses; i++) {
-        counters.emplace_back(std::string("netvsc_") +
-                                  malformed_name(static_cast<Malformed>(i)),
-                              s.malformed[i]);
-    }
+    auto add = [&](const auto &names, const auto &values) {
+        for (size_t i = 0; i < names.size(); i++) {
+            counters.emplace_back(std::string("netvsc_") + names[i],
+                                  values[i]);
+        }
+    };
+    add(kCountNames, s.counts);
+    add(kMalformedNames, s.malformed);
     return counters;
 }
 

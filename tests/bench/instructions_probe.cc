@@ -18,10 +18,9 @@
 #include <string>
 #include <vector>
 
-#include "driver/channel.h"
 #include "driver/control_mailbox.h"
-#include "driver/rx_queue.h"
-#include "driver/send_sections.h"
+#include "driver/net_channel.h"
+#include "driver/session_context.h"
 #include "driver/session_fault.h"
 #include "driver/tx_queue.h"
 #include "tests/unit/fake_uio.h"
@@ -80,26 +79,26 @@ struct Rig {
         : uio({.rings = 2 * (4096 + size_t{times} * kRingData),
                .receive = size_t{times} * kSuballocs * kSuballocSize,
                .send = size_t{times} * kSections * kSectionSize}),
-          fault(&uio), mailbox(&uio),
-          channel(uio.map(wire::kUioMapRings), HostSignal(&uio, 15, 35)),
+          fault(&uio),
+          mailbox(&uio), context{&uio, &fault, &mailbox, kGeneration},
           send_buffer(uio.map(wire::kUioMapSendBuffer), kSectionSize),
-          sections(send_buffer, channel_sections(send_buffer.count(), 0, 1)),
-          rxq(&channel, &mailbox, &fault, kGeneration), out(uio.out_ring()),
-          in(uio.in_ring())
+          net(context, uio.map(wire::kUioMapRings), HostSignal(&uio, 15, 35),
+              {{uio.map(wire::kUioMapReceiveBuffer), kSuballocSize},
+               send_buffer,
+               channel_sections(send_buffer.count(), 0, 1)},
+              &control_section),
+          out(uio.out_ring()), in(uio.in_ring())
     {
-        rxq.set_receive_buffer(uio.map(wire::kUioMapReceiveBuffer),
-                               kSuballocSize);
-        rxq.set_send_sections(&sections, &control_section);
     }
 
     FakeUio uio;
     SessionFault fault;
     ControlMailbox mailbox;
-    Channel channel;
+    SessionContext context;
     SectionBuffer send_buffer;
-    SendSections sections;
     ControlSection control_section;
-    RxQueue rxq;
+    NetChannel net;
+    RxQueue &rxq = net.rxq;
     FarRing out, in;
 };
 
@@ -168,7 +167,7 @@ send(unsigned bursts, uint32_t size, uint32_t per_packet, uint32_t times,
      unsigned queues)
 {
     Rig rig(times);
-    rig.sections.partition(queues);
+    rig.net.sections.partition(queues);
     TxLimits limits;
     limits.max_frame = 1514;
     limits.max_message = kSectionSize;
@@ -177,8 +176,7 @@ send(unsigned bursts, uint32_t size, uint32_t per_packet, uint32_t times,
     std::vector<std::unique_ptr<TxQueue>> txqs;
     for (unsigned i = 0; i < queues; i++) {
         txqs.push_back(
-            std::make_unique<TxQueue>(i, &rig.channel, &rig.sections, &rig.rxq,
-                                      &rig.fault, kGeneration, limits));
+            std::make_unique<TxQueue>(rig.context, &rig.net, i, limits));
     }
     Bytes frame(size, 0x5a);
     std::array<netvsc_tx_frame, kMaxBurst> frames;

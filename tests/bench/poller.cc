@@ -26,7 +26,7 @@
 #include <sched.h>
 #include <x86intrin.h>
 
-#include "driver/counter.h"
+#include "driver/counters.h"
 #include "host/wires/test_frame.h"
 #include "tests/bench/contender_dpdk.h"
 #include "tests/bench/contender_netvsc.h"

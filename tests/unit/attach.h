@@ -101,11 +101,7 @@ public:
     uint64_t
     malformed()
     {
-        uint64_t sum = 0;
-        for (uint64_t n : session->statistics().malformed) {
-            sum += n;
-        }
-        return sum;
+        return session->statistics().all_malformed();
     }
     uint64_t
     malformed(Malformed cause)
@@ -130,7 +126,7 @@ public:
     DeviceInfo info;
     std::chrono::milliseconds deadline{30000};
     std::chrono::milliseconds overdue_after{30000};
-    ControlChannel::Overdue overdue;
+    HostRequests::Overdue overdue;
     std::atomic<bool> cancelled{false};
     std::shared_ptr<Session> session;
     Error error;

@@ -8,10 +8,9 @@
 
 #include <gtest/gtest.h>
 
-#include "driver/channel.h"
 #include "driver/control_mailbox.h"
-#include "driver/rx_queue.h"
-#include "driver/send_sections.h"
+#include "driver/net_channel.h"
+#include "driver/session_context.h"
 #include "driver/session_fault.h"
 #include "driver/statistics.h"
 #include "driver/transaction_id.h"
@@ -31,31 +30,31 @@ inline std::optional<uint32_t>
 send_off(SendSections *sections)
 {
     sections->share(0).refill();
-    auto index = sections->share(0).take();
+    auto index = sections->share(0).pop();
     if (index) {
         sections->give(*index);
     }
     return index;
 }
 
-inline SectionBuffer
-send_buffer(FakeUio *uio)
-{
-    return {uio->map(wire::kUioMapSendBuffer), kSection};
-}
-
 class DataPath : public testing::Test {
 protected:
     explicit DataPath(const MapSizes &sizes = {})
-        : uio(sizes), out(uio.out_ring()), in(uio.in_ring()),
-          channel(uio.map(wire::kUioMapRings),
-                  HostSignal(&uio, kRelid, std::nullopt)),
-          sections(send_buffer(&uio),
-                   channel_sections(send_buffer(&uio).count(), 0, 1)),
-          rxq(&channel, &mailbox, &fault, kGeneration)
+        : uio(sizes), out(uio.out_ring()), in(uio.in_ring()), net(make(&fault))
     {
-        rxq.set_receive_buffer(uio.map(wire::kUioMapReceiveBuffer), kSuballoc);
-        rxq.set_send_sections(&sections, &control_section);
+    }
+
+    /* Another channel on the same rings, as they are now. */
+    NetChannel
+    make(SessionFault *its_fault)
+    {
+        ReceiveBuffer receive(uio.map(wire::kUioMapReceiveBuffer), kSuballoc);
+        SectionBuffer send(uio.map(wire::kUioMapSendBuffer), kSection);
+        return {{&uio, its_fault, &mailbox, kGeneration},
+                uio.map(wire::kUioMapRings),
+                HostSignal(&uio, kRelid, std::nullopt),
+                {receive, send, channel_sections(send.count(), 0, 1)},
+                &control_section};
     }
 
     /* --- The host's side --- */
@@ -98,8 +97,8 @@ protected:
     void
     approach_end(uint32_t before)
     {
-        /* The shortest of them: descriptor, a word and trailer. */
-        constexpr uint32_t kLeast = 32;
+        /* The shortest of them: descriptor, two words and trailer. */
+        constexpr uint32_t kLeast = 40;
         uint32_t to_go = in.size() - before - in.get(kWriteIndex);
         if (to_go == 0) {
             return;
@@ -182,7 +181,7 @@ protected:
     statistics()
     {
         Statistics s;
-        rxq.add_to(&s);
+        net.add_to(&s);
         return s;
     }
     uint64_t
@@ -193,21 +192,20 @@ protected:
     uint64_t
     all_malformed()
     {
-        uint64_t sum = 0;
-        for (uint64_t n : statistics().malformed) {
-            sum += n;
-        }
-        return sum;
+        return statistics().all_malformed();
     }
 
     FakeUio uio;
     FarRing out, in; /* The host's ends. */
     SessionFault fault{&uio};
     ControlMailbox mailbox{&uio};
-    Channel channel;
-    SendSections sections;
     ControlSection control_section;
-    RxQueue rxq;
+    SessionContext context{&uio, &fault, &mailbox, kGeneration};
+    NetChannel net;
+    Channel &channel = net.ring;
+    SendSections &sections = net.sections;
+    RingConsumer &consumer = net.consumer;
+    RxQueue &rxq = net.rxq;
 };
 
 } // namespace netvsc::test

@@ -67,11 +67,11 @@ void
 expect_mtu(Port &from, Port &to, uint32_t mtu)
 {
     size_t before = to.received().size();
-    uint64_t refused = from.device().statistics().tx_too_big;
+    uint64_t refused = from.device().statistics()[Count::kTxTooBig];
     ASSERT_TRUE(from.send({make_frame(1, mtu + 14), make_frame(2, mtu + 15)}));
     ASSERT_TRUE(to.wait_received(before + 1));
     EXPECT_EQ(to.received().back().size(), mtu + 14);
-    EXPECT_EQ(from.device().statistics().tx_too_big, refused + 1);
+    EXPECT_EQ(from.device().statistics()[Count::kTxTooBig], refused + 1);
 }
 
 TEST_F(JumboSessions, AnMtuThatFitsTakesNoNewSession)

@@ -382,13 +382,13 @@ TEST(AttachTest, SurvivesDataAndNotificationsAtEveryStep)
     ASSERT_TRUE(attach.run()) << attach.error.message;
     EXPECT_EQ(attach.host.log, kAttach);
     Statistics s = attach.session->statistics();
-    EXPECT_EQ(s.rx_discarded, frames);
+    EXPECT_EQ(s[Count::kRxDiscarded], frames);
     EXPECT_EQ(attach.malformed(Malformed::kSetId), 2 * early);
     EXPECT_EQ(attach.malformed(), 2 * early);
     attach.host.run();
     EXPECT_EQ(attach.host.returned.size(), attach.host.issued);
     EXPECT_EQ(attach.session->send_sections_in_use(), 0u);
-    EXPECT_TRUE(attach.session->mailbox().take_indication());
+    EXPECT_TRUE(attach.session->mailbox().collect_event());
 }
 
 TEST(AttachTest, SurvivesGarbageAtEveryStep)

@@ -15,7 +15,6 @@
 #include "driver/cache_line.h"
 #include "driver/kernel/guid.h"
 #include "driver/send_sections.h"
-#include "driver/size_bins.h"
 #include "driver/statistics.h"
 #include "driver/transaction_id.h"
 
@@ -35,7 +34,7 @@ protected:
     {
         auto &share = sections.share(q);
         share.refill();
-        auto index = share.take();
+        auto index = share.pop();
         if (index) {
             sections.give(*index);
         }
@@ -121,8 +120,8 @@ TEST_F(SendSectionsTest, RefusesToCompleteWhatIsNotWithTheHost)
 
 TEST_F(SendSectionsTest, ASectionThatWasNotPublishedIsFreeAtOnce)
 {
-    ASSERT_EQ(sections.share(0).take(), 1u);
-    ASSERT_EQ(sections.share(0).take(), 2u);
+    ASSERT_EQ(sections.share(0).pop(), 1u);
+    ASSERT_EQ(sections.share(0).pop(), 2u);
     EXPECT_EQ(sections.in_use(), 0u);
     sections.share(0).put_back(2);
     sections.share(0).put_back(1);
@@ -133,7 +132,7 @@ TEST_F(SendSectionsTest, ASectionThatWasNotPublishedIsFreeAtOnce)
 
 TEST_F(SendSectionsTest, ACompletionOfAnUnpublishedSectionIsNotBelieved)
 {
-    ASSERT_EQ(sections.share(0).take(), 1u);
+    ASSERT_EQ(sections.share(0).pop(), 1u);
     /* The host guesses the id before the packet is out. */
     EXPECT_FALSE(sections.complete(1));
     sections.share(0).put_back(1);
@@ -145,13 +144,13 @@ TEST(ControlSectionTest, IsLentToOneMessageAtATime)
     ControlSection control;
     EXPECT_TRUE(control.is_free());
     EXPECT_FALSE(control.complete());
-    EXPECT_TRUE(control.take());
+    EXPECT_TRUE(control.acquire());
     EXPECT_FALSE(control.is_free());
-    EXPECT_FALSE(control.take());
+    EXPECT_FALSE(control.acquire());
     EXPECT_TRUE(control.complete());
     EXPECT_TRUE(control.is_free());
     EXPECT_FALSE(control.complete());
-    EXPECT_TRUE(control.take());
+    EXPECT_TRUE(control.acquire());
 }
 
 TEST_F(SendSectionsTest, PartitionDealsEverySectionToExactlyOneQueue)
@@ -269,7 +268,7 @@ TEST(ChannelSectionsTest, ASectionOfAnotherChannelIsRefused)
     SendSections first(buffer, channel_sections(10, 0, 2));
     SendSections second(buffer, channel_sections(10, 1, 2));
     ASSERT_EQ(first.count() + second.count(), 9u);
-    auto index = second.share(0).take();
+    auto index = second.share(0).pop();
     ASSERT_EQ(index, second.first());
     second.give(*index);
     EXPECT_FALSE(first.complete(*index));
@@ -282,7 +281,7 @@ TEST(ChannelSectionsTest, AChannelWithoutQueuesGetsItsSectionsBackAllTheSame)
     std::vector<uint8_t> memory(10 * 256);
     SectionBuffer buffer(memory, 256);
     SendSections sections(buffer, channel_sections(10, 0, 1));
-    auto index = sections.share(0).take();
+    auto index = sections.share(0).pop();
     ASSERT_TRUE(index);
     sections.give(*index);
     sections.partition(0);
@@ -290,7 +289,7 @@ TEST(ChannelSectionsTest, AChannelWithoutQueuesGetsItsSectionsBackAllTheSame)
     EXPECT_EQ(sections.in_use(), 0u);
     sections.partition(1);
     unsigned n = 0;
-    while (sections.share(0).take()) {
+    while (sections.share(0).pop()) {
         n++;
     }
     EXPECT_EQ(n, 9u);
@@ -327,7 +326,7 @@ protected:
         std::vector<uint32_t> sent;
         for (unsigned q = c; q < queues; q += kChannels) {
             share(q).refill();
-            while (auto index = share(q).take()) {
+            while (auto index = share(q).pop()) {
                 channel(q).give(*index);
                 sent.push_back(*index);
             }
@@ -528,11 +527,19 @@ TEST(StatisticsTest, EveryMalformedCauseHasANameOfItsOwn)
 {
     std::set<std::string> names;
     for (unsigned i = 0; i < kMalformedCauses; i++) {
-        std::string name = malformed_name(static_cast<Malformed>(i));
+        std::string name = kMalformedNames[i];
         EXPECT_TRUE(name.starts_with("rx_malformed_")) << name;
         names.insert(name);
     }
     EXPECT_EQ(names.size(), kMalformedCauses);
+}
+
+TEST(StatisticsTest, EveryCountHasANameOfItsOwn)
+{
+    std::set<std::string> names(kCountNames.begin(), kCountNames.end());
+    EXPECT_EQ(names.size(), kCounts);
+    EXPECT_EQ(kCountNames[static_cast<unsigned>(Count::kTxRingFull)],
+              std::string("tx_ring_full"));
 }
 
 TEST(StatisticsTest, AddsEveryMember)

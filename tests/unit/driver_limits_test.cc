@@ -122,9 +122,9 @@ TEST(IdleInterrupts, DoNotKeepTheControlThreadBusy)
         waits++;
         attach.uio->interrupt();
     });
-    auto end = ControlChannel::Clock::now() + milliseconds(300);
+    auto end = HostRequests::Clock::now() + milliseconds(300);
     Status waited =
-        attach.session->control().wait_until(end, [] { return false; });
+        attach.session->requests().wait_until(end, [] { return false; });
     EXPECT_EQ(waited.error().code, ETIMEDOUT);
     /* A millisecond's pause each; without, there are 100,000. */
     EXPECT_LT(waits, 64u + 1 + 300 + 10);

@@ -18,8 +18,17 @@ protected:
     Bytes
     taken_nvsp()
     {
-        auto reply = mailbox.take_nvsp();
+        auto reply = mailbox.collect_nvsp();
         return reply ? Bytes(reply->begin(), reply->end()) : Bytes();
+    }
+
+    /* The next event, which has to be one. */
+    std::optional<Indication>
+    indication()
+    {
+        auto event = mailbox.collect_event();
+        return event ? std::optional(std::get<Indication>(*event))
+                     : std::nullopt;
     }
 
     FakeUio uio;
@@ -33,11 +42,11 @@ TEST_F(ControlMailboxTest, HandsOverTheNvspReplyThatWasAskedForOnce)
 {
     Bytes reply = nvsp_message({102, 1, 1});
     mailbox.expect_nvsp(3);
-    EXPECT_FALSE(mailbox.take_nvsp());
+    EXPECT_FALSE(mailbox.collect_nvsp());
     EXPECT_TRUE(mailbox.deliver_nvsp(3, reply));
     EXPECT_EQ(uio.wakes(), 1u);
     EXPECT_EQ(taken_nvsp(), reply);
-    EXPECT_FALSE(mailbox.take_nvsp());
+    EXPECT_FALSE(mailbox.collect_nvsp());
 }
 
 TEST_F(ControlMailboxTest, ZeroExtendsAShortNvspReplyAndCutsALongOne)
@@ -71,7 +80,7 @@ TEST_F(ControlMailboxTest, RefusesNvspRepliesThatWereNotAskedFor)
     EXPECT_FALSE(mailbox.deliver_nvsp(2, nvsp_message({2, 0, 0, 2})));
     EXPECT_EQ(taken_nvsp(), reply);
     EXPECT_FALSE(mailbox.deliver_nvsp(2, reply)); /* Repeated. */
-    EXPECT_FALSE(mailbox.take_nvsp());
+    EXPECT_FALSE(mailbox.collect_nvsp());
 }
 
 TEST_F(ControlMailboxTest, ANewRequestForgetsTheReplyOfTheLast)
@@ -79,7 +88,7 @@ TEST_F(ControlMailboxTest, ANewRequestForgetsTheReplyOfTheLast)
     mailbox.expect_nvsp(1);
     ASSERT_TRUE(mailbox.deliver_nvsp(1, nvsp_message({2})));
     mailbox.expect_nvsp(2);
-    EXPECT_FALSE(mailbox.take_nvsp());
+    EXPECT_FALSE(mailbox.collect_nvsp());
 }
 
 /* --- RNDIS ----------------------------------------------------------------
@@ -89,11 +98,11 @@ TEST_F(ControlMailboxTest, HandsOverTheRndisReplyThatWasAskedForOnce)
 {
     Bytes reply = rndis_message({kQueryComplete, 0, 9, 0, 4, 16, 1500});
     mailbox.expect_rndis(kQueryComplete, 9);
-    EXPECT_FALSE(mailbox.take_rndis());
+    EXPECT_FALSE(mailbox.collect_rndis());
     EXPECT_TRUE(mailbox.deliver_rndis(reply));
     EXPECT_EQ(uio.wakes(), 1u);
-    EXPECT_EQ(mailbox.take_rndis(), reply);
-    EXPECT_FALSE(mailbox.take_rndis());
+    EXPECT_EQ(mailbox.collect_rndis(), reply);
+    EXPECT_FALSE(mailbox.collect_rndis());
 }
 
 TEST_F(ControlMailboxTest, TakesTheMessageWithoutWhatFollowsInItsRange)
@@ -103,7 +112,7 @@ TEST_F(ControlMailboxTest, TakesTheMessageWithoutWhatFollowsInItsRange)
     range.resize(300, 0xee);
     mailbox.expect_rndis(kSetComplete, 9);
     EXPECT_TRUE(mailbox.deliver_rndis(range));
-    EXPECT_EQ(mailbox.take_rndis(), reply);
+    EXPECT_EQ(mailbox.collect_rndis(), reply);
 }
 
 TEST_F(ControlMailboxTest, RefusesRndisRepliesThatWereNotAskedFor)
@@ -121,9 +130,9 @@ TEST_F(ControlMailboxTest, RefusesRndisRepliesThatWereNotAskedFor)
     put32(reply, 0, kSetComplete);
     EXPECT_TRUE(mailbox.deliver_rndis(reply));
     EXPECT_FALSE(mailbox.deliver_rndis(reply)); /* Repeated. */
-    EXPECT_TRUE(mailbox.take_rndis());
+    EXPECT_TRUE(mailbox.collect_rndis());
     EXPECT_FALSE(mailbox.deliver_rndis(reply));
-    EXPECT_FALSE(mailbox.take_rndis());
+    EXPECT_FALSE(mailbox.collect_rndis());
 }
 
 TEST_F(ControlMailboxTest, RefusesTheGuestsOwnMessages)
@@ -133,7 +142,7 @@ TEST_F(ControlMailboxTest, RefusesTheGuestsOwnMessages)
                           0x80000008u, 0xff000001u, ~0u}) {
         EXPECT_FALSE(mailbox.deliver_rndis(rndis_message({type, 0, 9, 0})));
     }
-    EXPECT_FALSE(mailbox.take_rndis());
+    EXPECT_FALSE(mailbox.collect_rndis());
 }
 
 TEST_F(ControlMailboxTest, RefusesMessagesOfAnImpossibleLength)
@@ -161,7 +170,7 @@ TEST_F(ControlMailboxTest, AcceptsTheLongestReplyAndRefusesALongerOne)
     mailbox.expect_rndis(kQueryComplete, 9);
     EXPECT_FALSE(mailbox.deliver_rndis(longer));
     EXPECT_TRUE(mailbox.deliver_rndis(reply));
-    EXPECT_EQ(mailbox.take_rndis(), reply);
+    EXPECT_EQ(mailbox.collect_rndis(), reply);
 }
 
 TEST_F(ControlMailboxTest, ANewRequestForgetsTheRndisReplyOfTheLast)
@@ -169,7 +178,7 @@ TEST_F(ControlMailboxTest, ANewRequestForgetsTheRndisReplyOfTheLast)
     mailbox.expect_rndis(kSetComplete, 1);
     ASSERT_TRUE(mailbox.deliver_rndis(rndis_message({kSetComplete, 0, 1, 0})));
     mailbox.expect_rndis(kSetComplete, 2);
-    EXPECT_FALSE(mailbox.take_rndis());
+    EXPECT_FALSE(mailbox.collect_rndis());
     EXPECT_FALSE(
         mailbox.deliver_rndis(rndis_message({kSetComplete, 0, 1, 0})));
 }
@@ -182,22 +191,22 @@ constexpr uint32_t kConnect = 0x4001000b, kDisconnect = 0x4001000c,
 
 TEST_F(ControlMailboxTest, KeepsIndicationsInOrderWithoutBeingAsked)
 {
-    EXPECT_FALSE(mailbox.take_indication());
+    EXPECT_FALSE(indication());
     EXPECT_TRUE(
         mailbox.deliver_rndis(rndis_message({7, 0, kDisconnect, 0, 0})));
     EXPECT_TRUE(
         mailbox.deliver_rndis(rndis_message({7, 0, kSpeed, 4, 12, 100000})));
     EXPECT_EQ(uio.wakes(), 1u) << "for as many as wait";
-    auto first = mailbox.take_indication();
+    auto first = indication();
     ASSERT_TRUE(first);
     EXPECT_EQ(first->status, kDisconnect);
     EXPECT_FALSE(first->has_value);
-    auto second = mailbox.take_indication();
+    auto second = indication();
     ASSERT_TRUE(second);
     EXPECT_EQ(second->status, kSpeed);
     EXPECT_TRUE(second->has_value);
     EXPECT_EQ(second->value, 100000u);
-    EXPECT_FALSE(mailbox.take_indication());
+    EXPECT_FALSE(indication());
     EXPECT_TRUE(mailbox.deliver_rndis(rndis_message({7, 0, kConnect, 0, 0})));
     EXPECT_EQ(uio.wakes(), 2u);
 }
@@ -206,8 +215,8 @@ TEST_F(ControlMailboxTest, AnIndicationIsNoReply)
 {
     mailbox.expect_rndis(7, kConnect);
     EXPECT_TRUE(mailbox.deliver_rndis(rndis_message({7, 0, kConnect, 0, 0})));
-    EXPECT_FALSE(mailbox.take_rndis());
-    EXPECT_TRUE(mailbox.take_indication());
+    EXPECT_FALSE(mailbox.collect_rndis());
+    EXPECT_TRUE(indication());
 }
 
 TEST_F(ControlMailboxTest, RefusesMalformedIndications)
@@ -219,7 +228,7 @@ TEST_F(ControlMailboxTest, RefusesMalformedIndications)
         EXPECT_FALSE(mailbox.deliver_rndis(
             rndis_message({7, 0, kSpeed, 4, offset, 1})));
     }
-    EXPECT_FALSE(mailbox.take_indication());
+    EXPECT_FALSE(indication());
     EXPECT_EQ(uio.wakes(), 0u);
 }
 
@@ -227,9 +236,9 @@ TEST_F(ControlMailboxTest, AnIndicationBufferShorterThanAWordHasNoValue)
 {
     EXPECT_TRUE(
         mailbox.deliver_rndis(rndis_message({7, 0, kSpeed, 3, 0xffff, 1})));
-    auto indication = mailbox.take_indication();
-    ASSERT_TRUE(indication);
-    EXPECT_FALSE(indication->has_value);
+    auto got = indication();
+    ASSERT_TRUE(got);
+    EXPECT_FALSE(got->has_value);
 }
 
 TEST_F(ControlMailboxTest, AFloodOfIndicationsKeepsTheOldestAndTheLastState)
@@ -239,14 +248,65 @@ TEST_F(ControlMailboxTest, AFloodOfIndicationsKeepsTheOldestAndTheLastState)
             mailbox.deliver_rndis(rndis_message({7, 0, kSpeed, 4, 12, i})));
     }
     std::vector<uint32_t> values;
-    while (auto indication = mailbox.take_indication()) {
-        values.push_back(indication->value);
+    while (auto got = indication()) {
+        values.push_back(got->value);
     }
     ASSERT_EQ(values.size(), 16u);
     EXPECT_EQ(values.front(), 0u);
     EXPECT_EQ(values[14], 14u);
     EXPECT_EQ(values.back(), 99u);
 }
+
+/* --- In-band messages ------------------------------------------------------
+ */
+
+TEST_F(ControlMailboxTest, AFloodOfVfOffersLosesNoIndicationAndKeepsTheLast)
+{
+    ASSERT_TRUE(mailbox.deliver_rndis(rndis_message({7, 0, kConnect, 0, 0})));
+    for (uint32_t i = 0; i < 100; i++) {
+        EXPECT_TRUE(mailbox.deliver_inband(nvsp_message({128, i % 2, i})));
+    }
+    EXPECT_EQ(uio.wakes(), 1u);
+    EXPECT_TRUE(indication());
+    auto event = mailbox.collect_event();
+    ASSERT_TRUE(event);
+    EXPECT_TRUE(std::get<VfAssociation>(*event).allocated);
+    EXPECT_EQ(std::get<VfAssociation>(*event).serial, 99u);
+    EXPECT_FALSE(mailbox.collect_event());
+}
+
+TEST_F(ControlMailboxTest, AnIndirectionTableThatIsNotThereIsNoEvent)
+{
+    Bytes table = nvsp_message({134, 16, 12});
+    EXPECT_TRUE(mailbox.deliver_inband(table)); /* It ends at 40. */
+    table.resize(76);
+    for (uint32_t offset : {0u, 11u, 13u, 76u, ~0u}) {
+        put32(table, 8, offset);
+        EXPECT_TRUE(mailbox.deliver_inband(table)) << offset;
+    }
+    put32(table, 8, 12);
+    for (uint32_t count : {0u, 15u, 17u, ~0u}) {
+        put32(table, 4, count);
+        EXPECT_TRUE(mailbox.deliver_inband(table)) << count;
+    }
+    EXPECT_FALSE(mailbox.collect_event());
+    EXPECT_EQ(uio.wakes(), 0u);
+    put32(table, 4, 16);
+    EXPECT_TRUE(mailbox.deliver_inband(table));
+    EXPECT_TRUE(mailbox.collect_event());
+    EXPECT_EQ(uio.wakes(), 1u);
+}
+
+TEST_F(ControlMailboxTest, OtherInbandMessagesAreRefused)
+{
+    EXPECT_FALSE(mailbox.deliver_inband({}));
+    EXPECT_FALSE(mailbox.deliver_inband(nvsp_message({107, 0, 0})));
+    Bytes vf = nvsp_message({128, 1, 5});
+    EXPECT_FALSE(mailbox.deliver_inband(std::span(vf).first(11)));
+    EXPECT_FALSE(mailbox.collect_event());
+}
+
+/* ------------------------------------------------------------------------ */
 
 TEST_F(ControlMailboxTest, NotifyWakesTheControlThread)
 {

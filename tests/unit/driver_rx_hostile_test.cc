@@ -196,18 +196,13 @@ TEST_F(RxHostileTest, APacketLongerThanWhatIsWrittenIsNotRead)
     for (const Bytes &one : {packet, completion}) {
         for (uint16_t more : {1, 2, 100, 0xffff - 9}) {
             SessionFault broken(&uio);
-            Channel other(uio.map(wire::kUioMapRings),
-                          HostSignal(&uio, kRelid, std::nullopt));
-            RxQueue queue(&other, &mailbox, &broken, kGeneration);
-            queue.set_receive_buffer(uio.map(wire::kUioMapReceiveBuffer),
-                                     kSuballoc);
-            queue.set_send_sections(&sections, &control_section);
+            NetChannel other = make(&broken);
             Bytes spoilt = one;
             put16(spoilt, 4, static_cast<uint16_t>(get16(spoilt, 4) + more));
             in.write(spoilt);
             std::array<netvsc_rx_frame, 4> frames;
-            EXPECT_EQ(queue.poll(frames), 0u);
-            queue.release();
+            EXPECT_EQ(other.rxq.poll(frames), 0u);
+            other.rxq.release();
             EXPECT_NE(broken.reason(), nullptr);
             in.start_at(0);
         }
@@ -289,7 +284,7 @@ TEST_F(RxHostileTest, MalformedMessagesAreCountedByCause)
     EXPECT_THAT(poll(), IsEmpty());
     EXPECT_EQ(malformed(Malformed::kRndisData), 1u);
     EXPECT_EQ(malformed(Malformed::kRndisPpi), 1u);
-    EXPECT_EQ(statistics().rx_packets, 0u);
+    EXPECT_EQ(statistics().rx.packets(), 0u);
     EXPECT_THAT(completed(2), ElementsAre(1u));
 }
 
@@ -336,15 +331,18 @@ TEST_F(RxHostileTest, ABadHeaderOfAnyTypeIsPassedOver)
 
 TEST_F(RxHostileTest, TransfersBeforeTheBufferIsSharedAreGivenBack)
 {
-    RxQueue early(&channel, &mailbox, &fault, kGeneration);
+    /* As while NVSP is negotiated. */
+    NetChannel early(context, uio.map(wire::kUioMapRings),
+                     HostSignal(&uio, kRelid, std::nullopt), {},
+                     &control_section);
     send_frame(3);
     std::array<netvsc_rx_frame, 4> frames;
-    EXPECT_EQ(early.poll(frames), 0u);
-    early.release();
+    EXPECT_EQ(early.rxq.poll(frames), 0u);
+    early.rxq.release();
     EXPECT_THAT(completed(2), ElementsAre(3u));
     complete(data_id(1));
-    EXPECT_EQ(early.poll(frames), 0u);
-    early.release();
+    EXPECT_EQ(early.rxq.poll(frames), 0u);
+    early.rxq.release();
     Statistics s;
     early.add_to(&s);
     EXPECT_EQ(s.malformed[static_cast<unsigned>(Malformed::kSetId)], 1u);
@@ -360,7 +358,7 @@ TEST_F(RxHostileTest, WithoutRoomForItsCompletionNoTransferIsTaken)
     fill_out(32); /* A completion needs 32, and one byte stays free. */
     send_frames(3);
     EXPECT_THAT(poll(), IsEmpty());
-    EXPECT_FALSE(rxq.discard());
+    EXPECT_FALSE(consumer.discard());
     EXPECT_EQ(in.get(kReadIndex), 0u);
     EXPECT_EQ(fault.reason(), nullptr);
     drain_out();
@@ -434,13 +432,11 @@ TEST_F(RxHostileTest, AnImpossibleIndexOfTheSendRingIsAFaultAtTheNextPoll)
 {
     for (uint32_t index : {out.size(), 4u, ~0u}) {
         SessionFault broken(&uio);
-        Channel other(uio.map(wire::kUioMapRings),
-                      HostSignal(&uio, kRelid, std::nullopt));
-        RxQueue queue(&other, &mailbox, &broken, kGeneration);
+        NetChannel other = make(&broken);
         out.set(kReadIndex, index);
         std::array<netvsc_rx_frame, 4> frames;
-        EXPECT_EQ(queue.poll(frames), 0u);
-        queue.release();
+        EXPECT_EQ(other.rxq.poll(frames), 0u);
+        other.rxq.release();
         ASSERT_NE(broken.reason(), nullptr);
         EXPECT_NE(std::string(broken.reason()).find("send ring"),
                   std::string::npos);
@@ -465,9 +461,9 @@ protected:
         in.start_at(0);
         send_frame(1);
         EXPECT_THAT(poll(), IsEmpty());
-        EXPECT_FALSE(rxq.discard());
-        rxq.harvest();
-        rxq.read_control();
+        EXPECT_FALSE(consumer.discard());
+        consumer.harvest();
+        consumer.read_control();
         EXPECT_EQ(in.get(kReadIndex), 0u);
         EXPECT_EQ(uio.wakes(), 1u);
         /* Nobody is left with the lock. */
@@ -495,21 +491,21 @@ TEST_F(BrokenRing, ByAPacketLengthIsAFaultAfterTheFramesBeforeIt)
 TEST_F(BrokenRing, IsAFaultForEveryReader)
 {
     in.set(kWriteIndex, 12);
-    rxq.harvest();
+    consumer.harvest();
     expect_fault();
 }
 
 TEST_F(BrokenRing, IsAFaultForReadControl)
 {
     in.set(kWriteIndex, 12);
-    rxq.read_control();
+    consumer.read_control();
     expect_fault();
 }
 
 TEST_F(BrokenRing, IsAFaultForDiscard)
 {
     in.set(kWriteIndex, 12);
-    rxq.discard();
+    consumer.discard();
     expect_fault();
 }
 

@@ -107,7 +107,7 @@ TEST_F(RxQueueTest, APacketOf375RangesIsCompletedOnceAfterItsLastFrame)
     EXPECT_THAT(completed(), ElementsAre(9u, 10u));
     EXPECT_THAT(poll(), IsEmpty());
     EXPECT_EQ(out.used(), 0u);
-    EXPECT_EQ(statistics().rx_packets, 376u);
+    EXPECT_EQ(statistics().rx.packets(), 376u);
 }
 
 TEST_F(RxQueueTest, APacketThatDoesNotFitThePollGoesOnInTheNext)
@@ -173,10 +173,10 @@ TEST_F(RxQueueTest, HandlesABoundedNumberOfRingPacketsInAPoll)
     }
     send_frame(1);
     EXPECT_THAT(poll(), IsEmpty());
-    EXPECT_EQ(statistics().rx_ring_packets, kMaxPacketsPerPoll);
+    EXPECT_EQ(statistics()[Count::kRxRingPackets], kMaxPacketsPerPoll);
     EXPECT_EQ(in.get(kReadIndex), kMaxPacketsPerPoll * 64);
     EXPECT_EQ(poll().size(), 1u);
-    EXPECT_EQ(statistics().rx_ring_packets, 101u);
+    EXPECT_EQ(statistics()[Count::kRxRingPackets], 101u);
 }
 
 TEST_F(RxQueueTest, CountsPacketsBytesMulticastAndSizes)
@@ -191,12 +191,12 @@ TEST_F(RxQueueTest, CountsPacketsBytesMulticastAndSizes)
     in.write(transfer_packet(1, ranges));
     EXPECT_EQ(poll().size(), 7u);
     Statistics s = statistics();
-    EXPECT_EQ(s.rx_packets, 7u);
-    EXPECT_EQ(s.rx_bytes, 60u + 65 + 200 + 500 + 1000 + 1500 + 1600);
-    EXPECT_EQ(s.rx_multicast, 3u);
-    EXPECT_THAT(s.rx_size_bins, ElementsAre(1, 1, 1, 1, 1, 1, 1));
-    EXPECT_EQ(s.rx_ring_packets, 1u);
-    EXPECT_EQ(s.rx_discarded, 0u);
+    EXPECT_EQ(s.rx.packets(), 7u);
+    EXPECT_EQ(s.rx.bytes, 60u + 65 + 200 + 500 + 1000 + 1500 + 1600);
+    EXPECT_EQ(s.rx.multicast, 3u);
+    EXPECT_THAT(s.rx.size_bins, ElementsAre(1, 1, 1, 1, 1, 1, 1));
+    EXPECT_EQ(s[Count::kRxRingPackets], 1u);
+    EXPECT_EQ(s[Count::kRxDiscarded], 0u);
 }
 
 TEST_F(RxQueueTest, CountsATagThatTheHostTookOutAsPartOfTheFrame)
@@ -204,8 +204,8 @@ TEST_F(RxQueueTest, CountsATagThatTheHostTookOutAsPartOfTheFrame)
     in.write(transfer_packet(
         1, {store(0, rndis_frame(make_frame(62), {{6, 0x645}}))}));
     EXPECT_EQ(poll().size(), 1u);
-    EXPECT_EQ(statistics().rx_bytes, 66u);
-    EXPECT_EQ(statistics().rx_size_bins[1], 1u);
+    EXPECT_EQ(statistics().rx.bytes, 66u);
+    EXPECT_EQ(statistics().rx.size_bins[1], 1u);
 }
 
 TEST_F(RxQueueTest, OnlyOneReaderHasTheRing)
@@ -213,9 +213,9 @@ TEST_F(RxQueueTest, OnlyOneReaderHasTheRing)
     send_frames(2);
     ASSERT_TRUE(channel.try_consume());
     EXPECT_THAT(poll(), IsEmpty());
-    rxq.harvest();
-    rxq.read_control();
-    EXPECT_FALSE(rxq.discard());
+    consumer.harvest();
+    consumer.read_control();
+    EXPECT_FALSE(consumer.discard());
     EXPECT_EQ(in.get(kReadIndex), 0u);
     channel.end_consume();
     EXPECT_EQ(poll().size(), 2u);
@@ -223,7 +223,7 @@ TEST_F(RxQueueTest, OnlyOneReaderHasTheRing)
     std::array<netvsc_rx_frame, 1> frames;
     send_frame(3);
     ASSERT_EQ(rxq.poll(frames), 1u);
-    EXPECT_FALSE(rxq.discard());
+    EXPECT_FALSE(consumer.discard());
     rxq.release();
 }
 
@@ -320,7 +320,7 @@ TEST_F(RxQueueTest, IdsThatAreNotOutstandingAreRefused)
 
 TEST_F(RxQueueTest, TheControlSectionComesBackUnderItsOwnKindOnly)
 {
-    ASSERT_TRUE(control_section.take());
+    ASSERT_TRUE(control_section.acquire());
     complete(data_id(0));
     poll();
     EXPECT_FALSE(control_section.is_free());
@@ -367,7 +367,7 @@ TEST_F(RxQueueTest, ACompletionOfAnyGoodFormGivesItsSectionBackOnce)
         }
     }
     EXPECT_EQ(all_malformed(), refused);
-    EXPECT_EQ(statistics().tx_failed, 0u);
+    EXPECT_EQ(statistics()[Count::kTxFailed], 0u);
 }
 
 TEST_F(RxQueueTest, CompletionsAndFramesInTurnAreAllTaken)
@@ -383,8 +383,8 @@ TEST_F(RxQueueTest, CompletionsAndFramesInTurnAreAllTaken)
     EXPECT_EQ(poll().size(), 10u);
     EXPECT_EQ(completed().size(), 10u);
     EXPECT_EQ(sections.in_use(), 0u);
-    EXPECT_EQ(statistics().tx_failed, 3u);
-    EXPECT_EQ(statistics().rx_ring_packets, 30u);
+    EXPECT_EQ(statistics()[Count::kTxFailed], 3u);
+    EXPECT_EQ(statistics()[Count::kRxRingPackets], 30u);
     EXPECT_EQ(all_malformed(), 0u);
 }
 
@@ -393,7 +393,7 @@ TEST_F(RxQueueTest, AFailedSendIsCountedAndItsSectionFreed)
     ASSERT_EQ(send_off(&sections), 1u);
     complete(data_id(1), 2);
     poll();
-    EXPECT_EQ(statistics().tx_failed, 1u);
+    EXPECT_EQ(statistics()[Count::kTxFailed], 1u);
     EXPECT_EQ(sections.in_use(), 0u);
     EXPECT_EQ(all_malformed(), 0u);
 }
@@ -416,7 +416,7 @@ TEST_F(RxQueueTest, AnNvspReplyGoesToTheMailbox)
     Bytes reply = nvsp_message({2, 0xffffffff, 34, 1});
     in.write(completion_packet(nvsp_id(4), reply));
     poll();
-    auto taken = mailbox.take_nvsp();
+    auto taken = mailbox.collect_nvsp();
     ASSERT_TRUE(taken);
     EXPECT_EQ(Bytes(taken->begin(), taken->end()), reply);
     EXPECT_EQ(uio.wakes(), 1u);
@@ -429,7 +429,7 @@ TEST_F(RxQueueTest, AnNvspReplyMayBeShorterOrLongerThanItsMessage)
     mailbox.expect_nvsp(1);
     in.write(completion_packet(nvsp_id(1), std::span(reply).first(16)));
     poll();
-    auto taken = mailbox.take_nvsp();
+    auto taken = mailbox.collect_nvsp();
     ASSERT_TRUE(taken);
     EXPECT_EQ(Bytes(taken->begin(), taken->end()), reply);
 
@@ -438,7 +438,7 @@ TEST_F(RxQueueTest, AnNvspReplyMayBeShorterOrLongerThanItsMessage)
     mailbox.expect_nvsp(2);
     in.write(completion_packet(nvsp_id(2), longer));
     poll();
-    taken = mailbox.take_nvsp();
+    taken = mailbox.collect_nvsp();
     ASSERT_TRUE(taken);
     EXPECT_EQ(Bytes(taken->begin(), taken->end()), reply);
 }
@@ -451,7 +451,7 @@ TEST_F(RxQueueTest, LateAndRepeatedAndForeignNvspRepliesAreRefused)
     in.write(completion_packet(nvsp_id(5), reply));
     poll();
     EXPECT_EQ(malformed(Malformed::kReply), 2u);
-    EXPECT_FALSE(mailbox.take_nvsp());
+    EXPECT_FALSE(mailbox.collect_nvsp());
     in.write(completion_packet(nvsp_id(4, kGeneration - 1), reply));
     poll();
     EXPECT_EQ(malformed(Malformed::kTransactionId), 1u);
@@ -459,8 +459,8 @@ TEST_F(RxQueueTest, LateAndRepeatedAndForeignNvspRepliesAreRefused)
     in.write(completion_packet(nvsp_id(4), reply));
     poll();
     EXPECT_EQ(malformed(Malformed::kReply), 3u);
-    EXPECT_TRUE(mailbox.take_nvsp());
-    EXPECT_FALSE(mailbox.take_nvsp());
+    EXPECT_TRUE(mailbox.collect_nvsp());
+    EXPECT_FALSE(mailbox.collect_nvsp());
 }
 
 /* --- Control messages -----------------------------------------------------
@@ -472,10 +472,10 @@ TEST_F(RxQueueTest, AControlMessageGoesToTheMailboxAndItsSectionBack)
     Bytes reply = rndis_message({0x80000005, 0, 9, 0});
     in.write(transfer_packet(8, {store(0, reply)}, kControl));
     EXPECT_THAT(poll(), IsEmpty());
-    EXPECT_EQ(mailbox.take_rndis(), reply);
+    EXPECT_EQ(mailbox.collect_rndis(), reply);
     EXPECT_THAT(completed(), ElementsAre(8u));
-    EXPECT_EQ(statistics().rx_control, 1u);
-    EXPECT_EQ(statistics().rx_packets, 0u);
+    EXPECT_EQ(statistics()[Count::kRxControl], 1u);
+    EXPECT_EQ(statistics().rx.packets(), 0u);
 }
 
 TEST_F(RxQueueTest, AControlMessageThatNobodyAskedForIsGivenBackAsFailed)
@@ -501,7 +501,7 @@ TEST_F(RxQueueTest, AControlMessageOnTheDataChannelIsNoReply)
     in.write(transfer_packet(
         8, {store(0, rndis_message({0x80000005, 0, 9, 0}))}, kData));
     EXPECT_THAT(poll(), IsEmpty());
-    EXPECT_FALSE(mailbox.take_rndis());
+    EXPECT_FALSE(mailbox.collect_rndis());
     EXPECT_EQ(malformed(Malformed::kRndisHeader), 1u);
 }
 
@@ -520,15 +520,18 @@ TEST_F(RxQueueTest, IndicationsGoToTheMailbox)
     in.write(transfer_packet(
         8, {store(0, rndis_message({7, 0, 0x4001000c, 0, 0}))}, kControl));
     poll();
-    auto indication = mailbox.take_indication();
-    ASSERT_TRUE(indication);
-    EXPECT_EQ(indication->status, 0x4001000cu);
+    auto event = mailbox.collect_event();
+    ASSERT_TRUE(event);
+    EXPECT_EQ(std::get<Indication>(*event).status, 0x4001000cu);
 }
 
-TEST_F(RxQueueTest, VfAssociationAndIndirectionTableAreIgnored)
+TEST_F(RxQueueTest, VfAssociationAndIndirectionTableReachTheControlThread)
 {
     Bytes table = nvsp_message({134, 16, 12});
     table.resize(76);
+    for (uint32_t i = 0; i < 16; i++) {
+        put32(table, 12 + 4 * i, i % 3);
+    }
     /* With the completion flag, as openvmm sends it: no answer is due. */
     in.write(inband_packet(nvsp_message({128, 1, 5}), 1ull << 63, 1));
     in.write(inband_packet(table));
@@ -536,6 +539,23 @@ TEST_F(RxQueueTest, VfAssociationAndIndirectionTableAreIgnored)
     EXPECT_EQ(poll().size(), 1u);
     EXPECT_THAT(completed(), ElementsAre(1u));
     EXPECT_EQ(all_malformed(), 0u);
+
+    auto event = mailbox.collect_event();
+    ASSERT_TRUE(event);
+    const auto *vf = std::get_if<VfAssociation>(&*event);
+    ASSERT_TRUE(vf);
+    EXPECT_TRUE(vf->allocated);
+    EXPECT_EQ(vf->serial, 5u);
+    event = mailbox.collect_event();
+    ASSERT_TRUE(event);
+    const auto *sent = std::get_if<IndirectionTable>(&*event);
+    ASSERT_TRUE(sent);
+    for (uint32_t i = 0; i < 16; i++) {
+        EXPECT_EQ(sent->channels[i], i % 3);
+    }
+    EXPECT_FALSE(mailbox.collect_event());
+    /* One wake for both. */
+    EXPECT_EQ(uio.wakes(), 1u);
 }
 
 TEST_F(RxQueueTest, OtherInbandMessagesAreCounted)
@@ -545,9 +565,17 @@ TEST_F(RxQueueTest, OtherInbandMessagesAreCounted)
     }
     in.write(inband_packet({}));
     EXPECT_THAT(poll(), IsEmpty());
-    EXPECT_EQ(malformed(Malformed::kNvspType), 9u);
+    /* And those that are too short for what they say they are. */
+    Bytes word(8);
+    for (uint32_t type : {128u, 134u}) {
+        put32(word, 0, type);
+        in.write(inband_packet(word));
+    }
+    EXPECT_THAT(poll(), IsEmpty());
+    EXPECT_EQ(malformed(Malformed::kNvspType), 11u);
     EXPECT_EQ(malformed(Malformed::kPacketHeader), 1u);
     EXPECT_EQ(out.used(), 0u);
+    EXPECT_FALSE(mailbox.collect_event());
 }
 
 /* --- Readers that are not the user ----------------------------------------
@@ -556,12 +584,12 @@ TEST_F(RxQueueTest, OtherInbandMessagesAreCounted)
 TEST_F(RxQueueTest, DiscardGivesFramesBackAndCountsThem)
 {
     send_frames(3);
-    EXPECT_TRUE(rxq.discard());
+    EXPECT_TRUE(consumer.discard());
     EXPECT_THAT(completed(), ElementsAre(1u, 2u, 3u));
-    EXPECT_EQ(statistics().rx_discarded, 3u);
-    EXPECT_EQ(statistics().rx_packets, 0u);
+    EXPECT_EQ(statistics()[Count::kRxDiscarded], 3u);
+    EXPECT_EQ(statistics().rx.packets(), 0u);
     EXPECT_EQ(rxq.polls(), 0u);
-    EXPECT_FALSE(rxq.discard());
+    EXPECT_FALSE(consumer.discard());
 }
 
 TEST_F(RxQueueTest, DiscardGoesOnWhereThePollerStopped)
@@ -569,9 +597,9 @@ TEST_F(RxQueueTest, DiscardGoesOnWhereThePollerStopped)
     std::vector<Range> ranges(40, store(0, rndis_frame(make_frame(60))));
     in.write(transfer_packet(1, ranges));
     EXPECT_EQ(poll().size(), 32u);
-    EXPECT_TRUE(rxq.discard());
+    EXPECT_TRUE(consumer.discard());
     EXPECT_THAT(completed(), ElementsAre(1u));
-    EXPECT_EQ(statistics().rx_discarded, 8u);
+    EXPECT_EQ(statistics()[Count::kRxDiscarded], 8u);
 }
 
 TEST_F(RxQueueTest, HarvestTakesCompletionsUpToTheFirstTransfer)
@@ -585,11 +613,11 @@ TEST_F(RxQueueTest, HarvestTakesCompletionsUpToTheFirstTransfer)
     uint32_t here = in.get(kWriteIndex);
     send_frame(9);
     complete(data_id(3));
-    rxq.harvest();
+    consumer.harvest();
     EXPECT_EQ(sections.in_use(), 1u);
     EXPECT_EQ(in.get(kReadIndex), here);
     EXPECT_EQ(out.used(), 0u);
-    rxq.harvest();
+    consumer.harvest();
     EXPECT_EQ(in.get(kReadIndex), here);
     EXPECT_EQ(poll().size(), 1u);
     EXPECT_EQ(sections.in_use(), 0u);
@@ -600,7 +628,7 @@ TEST_F(RxQueueTest, HarvestStopsAtAMalformedTransferToo)
     ASSERT_EQ(send_off(&sections), 1u);
     in.write(transfer_packet(9, {}));
     complete(data_id(1));
-    rxq.harvest();
+    consumer.harvest();
     EXPECT_EQ(in.get(kReadIndex), 0u);
     EXPECT_EQ(sections.in_use(), 1u);
     EXPECT_EQ(all_malformed(), 0u);
@@ -611,7 +639,7 @@ TEST_F(RxQueueTest, HarvestLeavesATransferThatIsHalfTaken)
     std::vector<Range> ranges(40, store(0, rndis_frame(make_frame(60))));
     in.write(transfer_packet(1, ranges));
     EXPECT_EQ(poll().size(), 32u);
-    rxq.harvest();
+    consumer.harvest();
     EXPECT_EQ(in.get(kReadIndex), 0u);
     EXPECT_EQ(poll().size(), 8u);
 }
@@ -621,8 +649,8 @@ TEST_F(RxQueueTest, HarvestHandlesABoundedNumberOfPackets)
     for (unsigned i = 0; i < 100; i++) {
         in.write(inband_packet(nvsp_message({128, 0, 0})));
     }
-    rxq.harvest();
-    EXPECT_EQ(statistics().rx_ring_packets, kMaxPacketsPerPoll);
+    consumer.harvest();
+    EXPECT_EQ(statistics()[Count::kRxRingPackets], kMaxPacketsPerPoll);
 }
 
 TEST_F(RxQueueTest, ReadControlTakesEverythingUpToTheFirstFrame)
@@ -637,8 +665,8 @@ TEST_F(RxQueueTest, ReadControlTakesEverythingUpToTheFirstFrame)
     uint32_t here = in.get(kWriteIndex);
     in.write(transfer_packet(6, {store(1, rndis_frame(make_frame(60)))}));
     complete(data_id(2));
-    rxq.read_control();
-    EXPECT_EQ(mailbox.take_rndis(), reply);
+    consumer.read_control();
+    EXPECT_EQ(mailbox.collect_rndis(), reply);
     EXPECT_EQ(sections.in_use(), 1u);
     EXPECT_EQ(in.get(kReadIndex), here);
     auto sent = out.read_all();
@@ -648,10 +676,10 @@ TEST_F(RxQueueTest, ReadControlTakesEverythingUpToTheFirstFrame)
     EXPECT_EQ(get64(sent[1], 8), 5u);
     EXPECT_EQ(get32(sent[1], 20), 2u);
     /* The frame waited for its reader. */
-    rxq.read_control();
+    consumer.read_control();
     EXPECT_EQ(in.get(kReadIndex), here);
     EXPECT_EQ(poll().size(), 1u);
-    EXPECT_EQ(statistics().rx_discarded, 0u);
+    EXPECT_EQ(statistics()[Count::kRxDiscarded], 0u);
     EXPECT_EQ(sections.in_use(), 0u);
 }
 
@@ -661,18 +689,18 @@ TEST_F(RxQueueTest, ReadControlWaitsForRoomAndForHalfTakenTransfers)
     Bytes reply = rndis_message({0x80000005, 0, 9, 0});
     in.write(transfer_packet(4, {store(0, reply)}, kControl));
     fill_out(32);
-    rxq.read_control();
-    EXPECT_FALSE(mailbox.take_rndis());
+    consumer.read_control();
+    EXPECT_FALSE(mailbox.collect_rndis());
     EXPECT_EQ(in.get(kReadIndex), 0u);
     drain_out();
-    rxq.read_control();
-    EXPECT_TRUE(mailbox.take_rndis());
+    consumer.read_control();
+    EXPECT_TRUE(mailbox.collect_rndis());
 
     std::vector<Range> ranges(40, store(0, rndis_frame(make_frame(60))));
     in.write(transfer_packet(1, ranges));
     EXPECT_EQ(poll().size(), 32u);
     uint32_t here = in.get(kReadIndex);
-    rxq.read_control();
+    consumer.read_control();
     EXPECT_EQ(in.get(kReadIndex), here);
     EXPECT_EQ(poll().size(), 8u);
 }
@@ -686,25 +714,25 @@ TEST_F(RxQueueTest, ReadControlTakesABoundedNumberOfRanges)
     Bytes reply = rndis_message({0x80000005, 0, 9, 0});
     ranges.push_back(store(1, reply));
     in.write(transfer_packet(4, ranges, kControl));
-    rxq.read_control();
+    consumer.read_control();
     EXPECT_EQ(malformed(Malformed::kReply), kMaxRangesPerPoll);
-    EXPECT_FALSE(mailbox.take_rndis());
+    EXPECT_FALSE(mailbox.collect_rndis());
     EXPECT_EQ(completed(2), std::vector<uint64_t>{});
-    rxq.read_control();
-    EXPECT_EQ(mailbox.take_rndis(), reply);
+    consumer.read_control();
+    EXPECT_EQ(mailbox.collect_rndis(), reply);
     EXPECT_EQ(completed(2), std::vector<uint64_t>{4});
 }
 
 TEST_F(RxQueueTest, UnmaskTellsThatPacketsWait)
 {
-    rxq.mask();
+    consumer.mask();
     EXPECT_EQ(in.get(kInterruptMask), 1u);
-    EXPECT_FALSE(rxq.unmask());
+    EXPECT_FALSE(consumer.unmask());
     EXPECT_EQ(in.get(kInterruptMask), 0u);
     send_frame(1);
-    EXPECT_TRUE(rxq.unmask());
+    EXPECT_TRUE(consumer.unmask());
     poll();
-    EXPECT_FALSE(rxq.unmask());
+    EXPECT_FALSE(consumer.unmask());
 }
 
 } // namespace

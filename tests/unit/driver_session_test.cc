@@ -8,6 +8,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "driver/attach_rndis.h"
 #include "tests/unit/attach.h"
 
 namespace netvsc {
@@ -113,7 +114,7 @@ TEST(DetachTest, FramesThatStillComeAreGivenBack)
     };
     ASSERT_TRUE(attach.session->detach());
     /* What comes with the revokes is no longer waited for. */
-    EXPECT_GE(attach.session->statistics().rx_discarded, 2u);
+    EXPECT_GE(attach.session->statistics()[Count::kRxDiscarded], 2u);
     EXPECT_GE(attach.host.returned.size(), attach.host.issued - 2);
 }
 
@@ -122,7 +123,7 @@ TEST(DetachTest, DoesNotWaitForEverForAnythingThatIsMissing)
     for (const char *name : {"SET 0x0001010e", "HALT"}) {
         Attach attach;
         ASSERT_TRUE(attach.run());
-        attach.session->control().set_reply_deadline(
+        attach.session->requests().set_reply_deadline(
             std::chrono::milliseconds(20));
         attach.host.edit = [&](const std::string &request, Reply *reply) {
             if (request == name) {
@@ -140,7 +141,7 @@ TEST(DetachTest, WaitsUntilTheHostHasReadTheRevokes)
 {
     Attach attach;
     ASSERT_TRUE(attach.run());
-    attach.session->control().set_reply_deadline(
+    attach.session->requests().set_reply_deadline(
         std::chrono::milliseconds(100));
     /* A host that stops listening at the HALT. */
     attach.uio->set_host([&] {
@@ -174,13 +175,13 @@ TEST(PacketFilterTest, IsWhatWasAskedForOrTheHostsRefusal)
 {
     Attach attach;
     ASSERT_TRUE(attach.run());
-    ASSERT_TRUE(set_packet_filter(&attach.session->control(), 0x20));
+    ASSERT_TRUE(set_packet_filter(&attach.session->requests(), 0x20));
     EXPECT_EQ(attach.host.requests.back(),
               rndis_message({5, 0, 9, 0x0001010e, 4, 20, 0, 0x20}));
     attach.host.edit = [](const std::string &, Reply *reply) {
         put32(reply->message, 12, 0xc00000bb);
     };
-    Status refused = set_packet_filter(&attach.session->control(), 0x20);
+    Status refused = set_packet_filter(&attach.session->requests(), 0x20);
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().code, EPERM);
     EXPECT_THAT(refused.error().message,
@@ -212,11 +213,11 @@ TEST(SessionQueuesTest, FramesGoBothWaysAndCountersOutliveTheirQueues)
         attach.host.send(rndis_frame(frame), kData);
         ASSERT_EQ(session.rxq(0).poll(frames), 1u);
         session.rxq(0).release();
-        EXPECT_EQ(session.statistics().tx_packets, sent);
+        EXPECT_EQ(session.statistics().tx.packets(), sent);
         EXPECT_EQ(session.send_sections_in_use(), 0u);
     }
     attach.host.run();
-    EXPECT_EQ(session.statistics().rx_packets, 3u);
+    EXPECT_EQ(session.statistics().rx.packets(), 3u);
     attach.expect_clean();
 }
 
@@ -232,9 +233,9 @@ TEST(SessionQueuesTest, FramesUpToTheMtuFitAndLongerOnesAreCounted)
              {make_tagged_frame(1515, 7), false}}) {
         netvsc_tx_frame view = {frame.data(),
                                 static_cast<uint32_t>(frame.size())};
-        uint64_t before = attach.session->statistics().tx_too_big;
+        uint64_t before = attach.session->statistics()[Count::kTxTooBig];
         ASSERT_EQ(attach.session->txq(0).send(std::span(&view, 1)), 1u);
-        EXPECT_EQ(attach.session->statistics().tx_too_big - before,
+        EXPECT_EQ(attach.session->statistics()[Count::kTxTooBig] - before,
                   fits ? 0u : 1u);
     }
 }
@@ -249,13 +250,13 @@ TEST(SessionQueuesTest, TheControlThreadLeavesFramesToALiveReader)
     /* The reader was here just now and is merely late: the answer is read
      * past nothing but completions, and the frame behind it stays. */
     attach.host.edit = [&](const std::string &, Reply *) {};
-    ASSERT_TRUE(set_packet_filter(&attach.session->control(), 0x20));
+    ASSERT_TRUE(set_packet_filter(&attach.session->requests(), 0x20));
     attach.host.send(rndis_frame(make_frame(60)), kData);
-    Status waited = attach.session->control().wait_until(
+    Status waited = attach.session->requests().wait_until(
         Uio::Clock::now() + std::chrono::milliseconds(30),
         [] { return false; });
     EXPECT_EQ(waited.error().code, ETIMEDOUT);
-    EXPECT_EQ(attach.session->statistics().rx_discarded, 0u);
+    EXPECT_EQ(attach.session->statistics()[Count::kRxDiscarded], 0u);
     ASSERT_EQ(attach.session->rxq(0).poll(frames), 1u);
     attach.session->rxq(0).release();
 }
@@ -267,13 +268,13 @@ TEST(SessionQueuesTest, FramesWithoutAReaderAreDiscarded)
     std::array<netvsc_rx_frame, 32> frames;
     ASSERT_EQ(attach.session->rxq(0).poll(frames), 0u);
     attach.session->rxq(0).release();
-    attach.session->control().reader_left();
+    attach.session->readers_left();
     attach.host.send(rndis_frame(make_frame(60)), kData);
-    Status waited = attach.session->control().wait_until(
+    Status waited = attach.session->requests().wait_until(
         Uio::Clock::now() + std::chrono::milliseconds(5),
         [] { return false; });
     EXPECT_EQ(waited.error().code, ETIMEDOUT);
-    EXPECT_EQ(attach.session->statistics().rx_discarded, 1u);
+    EXPECT_EQ(attach.session->statistics()[Count::kRxDiscarded], 1u);
 }
 
 } // namespace

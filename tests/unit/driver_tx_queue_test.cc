@@ -31,8 +31,7 @@ protected:
     TxQueue
     make_queue(unsigned index = 0)
     {
-        return TxQueue(index, &channel, &sections, &rxq, &fault, kGeneration,
-                       limits);
+        return TxQueue(context, &net, index, limits);
     }
 
     static std::vector<netvsc_tx_frame>
@@ -162,7 +161,7 @@ TEST_F(TxQueueTest, FramesShareASectionUpToTheHostsPacketLimit)
     EXPECT_EQ(lengths(messages[0].bytes).size(), 3u);
     EXPECT_EQ(lengths(messages[1].bytes).size(), 3u);
     EXPECT_EQ(lengths(messages[2].bytes).size(), 1u);
-    EXPECT_EQ(tx_statistics(txq).tx_ring_packets, 3u);
+    EXPECT_EQ(tx_statistics(txq)[Count::kTxRingPackets], 3u);
     /* A burst is published at once: one signal. */
     EXPECT_EQ(channel.signals(), 1u);
 }
@@ -345,8 +344,9 @@ TEST_F(TxQueueTest, FramesOfAllKindsAreSentAsEachWouldBeAlone)
             }
             EXPECT_EQ(next, wanted.size());
             Statistics s = tx_statistics(txq);
-            EXPECT_EQ(s.tx_packets, wanted.size());
-            EXPECT_EQ(s.tx_packets + s.tx_too_big + s.tx_too_small,
+            EXPECT_EQ(s.tx.packets(), wanted.size());
+            EXPECT_EQ(s.tx.packets() + s[Count::kTxTooBig] +
+                          s[Count::kTxTooSmall],
                       burst.size());
         }
     }
@@ -376,10 +376,10 @@ TEST_F(TxQueueTest, FramesTooBigOrTooSmallAreTakenAndCounted)
     ASSERT_EQ(messages.size(), 1u);
     EXPECT_EQ(lengths(messages[0].bytes).size(), 3u);
     Statistics s = tx_statistics(txq);
-    EXPECT_EQ(s.tx_packets, 3u);
-    EXPECT_EQ(s.tx_bytes, 60u + 60 + 514);
-    EXPECT_EQ(s.tx_too_big, 1u);
-    EXPECT_EQ(s.tx_too_small, 2u);
+    EXPECT_EQ(s.tx.packets(), 3u);
+    EXPECT_EQ(s.tx.bytes, 60u + 60 + 514);
+    EXPECT_EQ(s[Count::kTxTooBig], 1u);
+    EXPECT_EQ(s[Count::kTxTooSmall], 2u);
 }
 
 TEST_F(TxQueueTest, NothingButUnsendableFramesTakesNoSection)
@@ -389,9 +389,9 @@ TEST_F(TxQueueTest, NothingButUnsendableFramesTakesNoSection)
     EXPECT_THAT(sent(), IsEmpty());
     EXPECT_EQ(sections.in_use(), 0u);
     Statistics s = tx_statistics(txq);
-    EXPECT_EQ(s.tx_packets, 0u);
-    EXPECT_EQ(s.tx_ring_packets, 0u);
-    EXPECT_EQ(s.tx_no_section, 0u);
+    EXPECT_EQ(s.tx.packets(), 0u);
+    EXPECT_EQ(s[Count::kTxRingPackets], 0u);
+    EXPECT_EQ(s[Count::kTxNoSection], 0u);
 }
 
 TEST_F(TxQueueTest, TheTagDoesNotCountAgainstTheMtuButASecondOneDoes)
@@ -403,7 +403,7 @@ TEST_F(TxQueueTest, TheTagDoesNotCountAgainstTheMtuButASecondOneDoes)
     EXPECT_EQ(sent().size(), 1u);
     EXPECT_EQ(txq.send(views({make_tagged_frame(515, 5)})), 1u);
     EXPECT_THAT(sent(), IsEmpty());
-    EXPECT_EQ(tx_statistics(txq).tx_too_big, 1u);
+    EXPECT_EQ(tx_statistics(txq)[Count::kTxTooBig], 1u);
 }
 
 TEST_F(TxQueueTest, TheShortestFramesAreSent)
@@ -424,10 +424,10 @@ TEST_F(TxQueueTest, CountsPacketsBytesAndSizes)
                               make_frame(512), make_frame(900)})),
               7u);
     Statistics s = tx_statistics(txq);
-    EXPECT_EQ(s.tx_packets, 7u);
-    EXPECT_EQ(s.tx_bytes, 60u + 65 + 128 + 255 + 256 + 512 + 900);
-    EXPECT_THAT(s.tx_size_bins, ElementsAre(1, 1, 2, 1, 2, 0, 0));
-    EXPECT_EQ(s.tx_ring_packets, sent().size());
+    EXPECT_EQ(s.tx.packets(), 7u);
+    EXPECT_EQ(s.tx.bytes, 60u + 65 + 128 + 255 + 256 + 512 + 900);
+    EXPECT_THAT(s.tx.size_bins, ElementsAre(1, 1, 2, 1, 2, 0, 0));
+    EXPECT_EQ(s[Count::kTxRingPackets], sent().size());
 }
 
 /* --- Sections exhausted ---------------------------------------------------
@@ -444,13 +444,13 @@ TEST_F(FewSections, TakesWhatHasASectionAndCountsTheRest)
     TxQueue txq = make_queue();
     EXPECT_EQ(txq.send(views(frames(9, 60))), 6u);
     Statistics s = tx_statistics(txq);
-    EXPECT_EQ(s.tx_packets, 6u);
-    EXPECT_EQ(s.tx_no_section, 3u);
-    EXPECT_EQ(s.tx_ring_full, 0u);
+    EXPECT_EQ(s.tx.packets(), 6u);
+    EXPECT_EQ(s[Count::kTxNoSection], 3u);
+    EXPECT_EQ(s[Count::kTxRingFull], 0u);
     EXPECT_EQ(sent().size(), 3u);
     EXPECT_EQ(txq.send(views(frames(2, 60))), 0u);
-    EXPECT_EQ(tx_statistics(txq).tx_no_section, 5u);
-    EXPECT_EQ(tx_statistics(txq).tx_packets, 6u);
+    EXPECT_EQ(tx_statistics(txq)[Count::kTxNoSection], 5u);
+    EXPECT_EQ(tx_statistics(txq).tx.packets(), 6u);
 }
 
 TEST_F(FewSections, HarvestsCompletionsWhenShort)
@@ -463,7 +463,7 @@ TEST_F(FewSections, HarvestsCompletionsWhenShort)
     /* Nobody polls: the transmitter finds them by itself. */
     EXPECT_EQ(txq.send(views(frames(4, 60))), 4u);
     EXPECT_EQ(sent().size(), 2u);
-    EXPECT_EQ(tx_statistics(txq).tx_no_section, 0u);
+    EXPECT_EQ(tx_statistics(txq)[Count::kTxNoSection], 0u);
     EXPECT_EQ(in.used(), 0u);
 }
 
@@ -493,8 +493,8 @@ TEST_F(FewSections, UnsendableFramesBeforeTheLackAreTaken)
     TxQueue txq = make_queue();
     EXPECT_EQ(txq.send(views(frames(6, 60))), 6u);
     EXPECT_EQ(txq.send(views({Bytes(3), make_frame(60), Bytes(3)})), 1u);
-    EXPECT_EQ(tx_statistics(txq).tx_too_small, 1u);
-    EXPECT_EQ(tx_statistics(txq).tx_no_section, 2u);
+    EXPECT_EQ(tx_statistics(txq)[Count::kTxTooSmall], 1u);
+    EXPECT_EQ(tx_statistics(txq)[Count::kTxNoSection], 2u);
 }
 
 TEST_F(FewSections, UnsendableFramesCostNoSection)
@@ -508,7 +508,7 @@ TEST_F(FewSections, UnsendableFramesCostNoSection)
     EXPECT_EQ(sent().size(), 1u);
     EXPECT_EQ(txq.send(views(frames(4, 60))), 4u);
     EXPECT_EQ(sent().size(), 2u);
-    EXPECT_EQ(tx_statistics(txq).tx_no_section, 0u);
+    EXPECT_EQ(tx_statistics(txq)[Count::kTxNoSection], 0u);
 }
 
 TEST_F(FewSections, ASectionIsReusedOnlyAfterItsCompletion)
@@ -575,7 +575,7 @@ TEST_F(TxQueueTest, TheRoomOfReceiveCompletionsIsNotTouched)
     TxQueue txq = make_queue();
     fill_out(kCompletionReserve + kPacket);
     EXPECT_EQ(txq.send(views(frames(1, 60))), 0u);
-    EXPECT_EQ(tx_statistics(txq).tx_ring_full, 1u);
+    EXPECT_EQ(tx_statistics(txq)[Count::kTxRingFull], 1u);
     fill_out(kCompletionReserve + kPacket + 8);
     EXPECT_EQ(txq.send(views(frames(1, 60))), 1u);
     EXPECT_EQ(txq.send(views(frames(1, 60))), 0u);
@@ -599,10 +599,10 @@ TEST_F(TxQueueTest, APartOfABurstGoesOutAndTheOtherSectionsComeBack)
     fill_out(kCompletionReserve + 2 * kPacket + 8);
     EXPECT_EQ(txq.send(views(frames(7, 60))), 4u);
     Statistics s = tx_statistics(txq);
-    EXPECT_EQ(s.tx_packets, 4u);
-    EXPECT_EQ(s.tx_bytes, 240u);
-    EXPECT_EQ(s.tx_ring_packets, 2u);
-    EXPECT_EQ(s.tx_ring_full, 3u);
+    EXPECT_EQ(s.tx.packets(), 4u);
+    EXPECT_EQ(s.tx.bytes, 240u);
+    EXPECT_EQ(s[Count::kTxRingPackets], 2u);
+    EXPECT_EQ(s[Count::kTxRingFull], 3u);
     EXPECT_EQ(sections.in_use(), 2u);
 
     out.set(kReadIndex, start);
@@ -630,8 +630,8 @@ TEST_F(TxQueueTest, AFullRingTakesEverySectionBack)
     fill_out(8);
     EXPECT_EQ(txq.send(views(frames(32, 60))), 0u);
     EXPECT_EQ(sections.in_use(), 0u);
-    EXPECT_EQ(tx_statistics(txq).tx_ring_full, 32u);
-    EXPECT_EQ(tx_statistics(txq).tx_packets, 0u);
+    EXPECT_EQ(tx_statistics(txq)[Count::kTxRingFull], 32u);
+    EXPECT_EQ(tx_statistics(txq).tx.packets(), 0u);
     EXPECT_FALSE(uio.take_signal());
 }
 
@@ -642,9 +642,9 @@ TEST_F(FewSections, FramesWithoutSectionAndWithoutRoomAreCountedOnceEach)
     /* Three sections for six of nine frames; room for one section. */
     EXPECT_EQ(txq.send(views(frames(9, 60))), 2u);
     Statistics s = tx_statistics(txq);
-    EXPECT_EQ(s.tx_packets, 2u);
-    EXPECT_EQ(s.tx_no_section, 3u);
-    EXPECT_EQ(s.tx_ring_full, 4u);
+    EXPECT_EQ(s.tx.packets(), 2u);
+    EXPECT_EQ(s[Count::kTxNoSection], 3u);
+    EXPECT_EQ(s[Count::kTxRingFull], 4u);
 }
 
 TEST_F(TxQueueTest, AfterAFaultNothingIsSent)

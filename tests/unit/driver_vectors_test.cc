@@ -137,15 +137,12 @@ TEST_F(VectorTest, ControlTransferAndItsCompletionLookAsInTheReference)
                          "6b 00 00 00 01 00 00 00 ff ff ff ff 00 00 00 00"
                          "00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00"
                          "00 00 00 00 00 00 00 00 00 00 00 00 80 00 00 00"));
-    Channel there(uio.map(wire::kUioMapRings),
-                  HostSignal(&uio, kRelid, std::nullopt));
-    RxQueue queue(&there, &mailbox, &fault, kGeneration);
-    queue.set_receive_buffer(uio.map(wire::kUioMapReceiveBuffer), kSuballoc);
+    NetChannel there = make(&fault);
     mailbox.expect_rndis(0x80000002, 1);
     std::array<netvsc_rx_frame, 1> frames;
-    EXPECT_EQ(queue.poll(frames), 0u);
-    queue.release();
-    EXPECT_EQ(mailbox.take_rndis(), message);
+    EXPECT_EQ(there.rxq.poll(frames), 0u);
+    there.rxq.release();
+    EXPECT_EQ(mailbox.collect_rndis(), message);
     EXPECT_EQ(in.get(kReadIndex), 0x80u + 80);
     EXPECT_EQ(ring_bytes(out, 0x200, 32),
               hex("0b 00 02 00 03 00 00 00 00 00 00 00 00 00 00 00"

@@ -1029,34 +1029,33 @@ TEST(Report, StandardColumns)
 {
     PortView view = sample_view();
     Statistics &s = view.statistics;
-    s.rx_packets = 1;
-    s.rx_bytes = 2;
-    s.rx_discarded = 3;
+    s.rx.bytes = 2;
+    s[Count::kRxDiscarded] = 3;
     s.malformed[0] = 4;
     s.malformed[kMalformedCauses - 1] = 5;
-    s.rx_multicast = 6;
-    s.rx_size_bins[6] = 7;
-    s.tx_packets = 10;
-    s.tx_bytes = 20;
-    s.tx_too_big = 100;
-    s.tx_too_small = 1000;
-    s.tx_failed = 30;
-    s.tx_size_bins[0] = 40;
+    s.rx.multicast = 6;
+    s.rx.size_bins[1] = 1;
+    s.rx.size_bins[6] = 7;
+    s.tx.bytes = 20;
+    s[Count::kTxTooBig] = 100;
+    s[Count::kTxTooSmall] = 1000;
+    s[Count::kTxFailed] = 30;
+    s.tx.size_bins[0] = 40;
     /* Causes of frames that count as not taken: not to be added again. */
-    s.tx_no_section = 1 << 20;
-    s.tx_ring_full = 1 << 20;
+    s[Count::kTxNoSection] = 1 << 20;
+    s[Count::kTxRingFull] = 1 << 20;
     view.drops = {.not_taken = 10000,
                   .no_session = 100000,
                   .down = 1000000,
                   .not_ethernet = 10000000};
     netvsc_port_stats stats = standard_statistics(view);
-    EXPECT_EQ(stats.rx_packets, 1u);
+    EXPECT_EQ(stats.rx_packets, 8u);
     EXPECT_EQ(stats.rx_bytes, 2u);
     EXPECT_EQ(stats.rx_dropped, 3u);
     EXPECT_EQ(stats.rx_errors, 9u);
     EXPECT_EQ(stats.rx_multicast, 6u);
     EXPECT_EQ(stats.rx_bins[6], 7u);
-    EXPECT_EQ(stats.tx_packets, 10u);
+    EXPECT_EQ(stats.tx_packets, 40u);
     EXPECT_EQ(stats.tx_bytes, 20u);
     EXPECT_EQ(stats.tx_dropped, 11111100u);
     EXPECT_EQ(stats.tx_errors, 30u);
@@ -1072,13 +1071,14 @@ TEST(Report, CustomCountersHaveNamesOfTheirOwn)
         EXPECT_TRUE(names.insert(name).second) << name;
     }
     EXPECT_TRUE(names.contains("netvsc_rx_malformed_range"));
+    EXPECT_TRUE(names.contains("netvsc_signals"));
 }
 
 TEST(Report, ShowFitsATerminal)
 {
     PortView view = sample_view();
     view.drops.not_taken = UINT64_MAX;
-    view.statistics.rx_packets = view.statistics.rx_bytes = UINT64_MAX;
+    view.statistics.rx.size_bins[0] = view.statistics.rx.bytes = UINT64_MAX;
     view.statistics.malformed.fill(UINT64_MAX);
     view.status.error = "The host has said nothing for sixty seconds about a "
                         "question that it has always answered before: look "

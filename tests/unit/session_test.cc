@@ -24,9 +24,9 @@ TEST_F(Sessions, FramesGoBothWaysAndTheGoodbyeIsClean)
         exchange(left, right, 3000);
         exchange(right, left, 3000);
         Statistics statistics = right.device().statistics();
-        EXPECT_EQ(statistics.rx_packets, 3000u);
-        EXPECT_EQ(statistics.tx_packets, 3000u);
-        EXPECT_EQ(statistics.rx_discarded, 0u);
+        EXPECT_EQ(statistics.rx.packets(), 3000u);
+        EXPECT_EQ(statistics.tx.packets(), 3000u);
+        EXPECT_EQ(statistics[Count::kRxDiscarded], 0u);
         for (uint64_t malformed : statistics.malformed) {
             EXPECT_EQ(malformed, 0u);
         }
@@ -67,7 +67,7 @@ TEST_F(Sessions, LateCompletionsStarveNobody)
         Port left(kLeft, "left"), right(kRight, "right");
         ASSERT_TRUE(left.wait_carrier(true) && right.wait_carrier(true));
         exchange(left, right, 3000);
-        EXPECT_GT(left.device().statistics().tx_no_section, 0u);
+        EXPECT_GT(left.device().statistics()[Count::kTxNoSection], 0u);
     }
     decode("--require-clean");
 }
@@ -113,7 +113,7 @@ TEST_F(Sessions, APortThatReplacesAnotherStartsClean)
             }
         }
         Port left(kLeft, "left");
-        EXPECT_EQ(left.device().statistics().tx_packets, 0u);
+        EXPECT_EQ(left.device().statistics().tx.packets(), 0u);
         EXPECT_EQ(left.device().status().sessions, 0u);
         std::string error;
         ASSERT_TRUE(left.wait([&] {
@@ -192,7 +192,7 @@ TEST_F(Sessions, AReofferedDeviceComesBackByItself)
             [&] { return left.device().status().sessions > sessions; }));
         ASSERT_TRUE(left.wait_carrier(true));
         exchange(left, right, 500);
-        EXPECT_EQ(left.device().statistics().tx_packets, 1000u);
+        EXPECT_EQ(left.device().statistics().tx.packets(), 1000u);
     }
     decode("");
 }
@@ -236,7 +236,8 @@ TEST_F(Sessions, WithoutAPollerTheDeviceStillAnswers)
     ASSERT_TRUE(is([&] { return (*device)->status().link_up; }));
     /* Frames that nobody takes do not stand before the link's news. */
     ASSERT_TRUE(right.send({make_frame(1, 100), make_frame(2, 200)}));
-    EXPECT_TRUE(is([&] { return (*device)->statistics().rx_discarded == 2; }));
+    EXPECT_TRUE(
+        is([&] { return (*device)->statistics()[Count::kRxDiscarded] == 2; }));
     machine_->set_link(kLeft, false);
     EXPECT_TRUE(is([&] { return !(*device)->status().link_up; }));
     session.reset();

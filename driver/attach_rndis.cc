@@ -1,7 +1,4 @@
-/* RNDIS part of the negotiation: INITIALIZE and the OIDs (reference E, F). */
-
-#include "driver/ethernet.h"
-#include "driver/negotiation.h"
+#include "driver/attach_rndis.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -9,6 +6,7 @@
 
 #include <errno.h>
 
+#include "driver/ethernet.h"
 #include "wire/oid.h"
 #include "wire/rndis.h"
 
@@ -58,14 +56,14 @@ make_request(uint32_t type, uint32_t request_id, uint32_t number,
 
 /* The value that the host answers, empty if it does not know the OID. */
 Result<std::vector<uint8_t>>
-query(ControlChannel *control, uint32_t number,
+query(HostRequests *requests, uint32_t number,
       std::span<const uint8_t> input = {})
 {
-    uint32_t id = control->next_request_id();
+    uint32_t id = requests->next_request_id();
     std::string what = oid_name("QUERY", number);
     auto message = make_request(kQuery, id, number, input);
-    auto reply = control->request_rndis(bytes_of(message), id, kQueryComplete,
-                                        sizeof(QueryComplete), what);
+    auto reply = requests->request_rndis(bytes_of(message), id, kQueryComplete,
+                                         sizeof(QueryComplete), what);
     if (!reply) {
         return reply.error();
     }
@@ -86,9 +84,9 @@ query(ControlChannel *control, uint32_t number,
 
 /* A query whose answer is a 32-bit number, or nothing. */
 Result<std::optional<uint32_t>>
-query_u32(ControlChannel *control, uint32_t number)
+query_u32(HostRequests *requests, uint32_t number)
 {
-    auto value = query(control, number);
+    auto value = query(requests, number);
     if (!value) {
         return value.error();
     }
@@ -101,13 +99,13 @@ query_u32(ControlChannel *control, uint32_t number)
 }
 
 Status
-set(ControlChannel *control, uint32_t number, std::span<const uint8_t> info)
+set(HostRequests *requests, uint32_t number, std::span<const uint8_t> info)
 {
-    uint32_t id = control->next_request_id();
+    uint32_t id = requests->next_request_id();
     std::string what = oid_name("SET", number);
     auto message = make_request(kSet, id, number, info);
-    auto reply = control->request_rndis(bytes_of(message), id, kSetComplete,
-                                        sizeof(SetComplete), what);
+    auto reply = requests->request_rndis(bytes_of(message), id, kSetComplete,
+                                         sizeof(SetComplete), what);
     if (!reply) {
         return reply.error();
     }
@@ -131,17 +129,17 @@ object_bytes(const Object &object)
 }
 
 Status
-initialize(ControlChannel *control, Negotiated *to)
+initialize(HostRequests *requests, Negotiated *to)
 {
-    uint32_t id = control->next_request_id();
+    uint32_t id = requests->next_request_id();
     Initialize message = {{kInitialize, sizeof message},
                           id,
                           kMajorVersion,
                           kMinorVersion,
                           kGuestMaxTransferSize};
-    auto reply =
-        control->request_rndis(object_bytes(message), id, kInitializeComplete,
-                               sizeof(InitializeComplete), "RNDIS INITIALIZE");
+    auto reply = requests->request_rndis(
+        object_bytes(message), id, kInitializeComplete,
+        sizeof(InitializeComplete), "RNDIS INITIALIZE");
     if (!reply) {
         return reply.error();
     }
@@ -161,9 +159,9 @@ initialize(ControlChannel *control, Negotiated *to)
 }
 
 Status
-query_identity(ControlChannel *control, uint32_t mtu, Negotiated *to)
+query_identity(HostRequests *requests, uint32_t mtu, Negotiated *to)
 {
-    auto frame_size = query_u32(control, oid::kGenMaximumFrameSize);
+    auto frame_size = query_u32(requests, oid::kGenMaximumFrameSize);
     if (!frame_size) {
         return frame_size.error();
     }
@@ -172,7 +170,7 @@ query_identity(ControlChannel *control, uint32_t mtu, Negotiated *to)
     to->mtu = says >= kMinMtu ? std::min(says, mtu) : mtu;
     to->max_mtu = to->mtu < mtu ? to->mtu : kMostMtu;
 
-    auto mac = query(control, oid::k8023PermanentAddress);
+    auto mac = query(requests, oid::k8023PermanentAddress);
     if (!mac) {
         return mac.error();
     }
@@ -198,7 +196,7 @@ query_identity(ControlChannel *control, uint32_t mtu, Negotiated *to)
 /* Receive checksums verified, nothing asked of the host on transmit: frames
  * leave complete. */
 Status
-set_offloads(ControlChannel *control, const Negotiated &negotiated)
+set_offloads(HostRequests *requests, const Negotiated &negotiated)
 {
     oid::Offload input = {};
     input.header.type = oid::kOffloadType;
@@ -209,7 +207,7 @@ set_offloads(ControlChannel *control, const Negotiated &negotiated)
         input.header.revision = v4 ? 2 : 1;
         input.header.size = v4 ? oid::kOffloadSize2 : oid::kOffloadSize1;
     }
-    auto capabilities = query(control, oid::kTcpOffloadHardwareCapabilities,
+    auto capabilities = query(requests, oid::kTcpOffloadHardwareCapabilities,
                               object_bytes(input).first(input.header.size));
     if (!capabilities) {
         return capabilities.error();
@@ -245,20 +243,20 @@ set_offloads(ControlChannel *control, const Negotiated &negotiated)
     parameters.lsov2_ipv6 = oid::kOffloadOff;
     parameters.rsc_ipv4 = oid::kOffloadOff;
     parameters.rsc_ipv6 = oid::kOffloadOff;
-    return set(control, oid::kTcpOffloadParameters, object_bytes(parameters));
+    return set(requests, oid::kTcpOffloadParameters, object_bytes(parameters));
 }
 
 Status
-query_link(ControlChannel *control, Negotiated *to)
+query_link(HostRequests *requests, Negotiated *to)
 {
-    auto media = query_u32(control, oid::kGenMediaConnectStatus);
+    auto media = query_u32(requests, oid::kGenMediaConnectStatus);
     if (!media) {
         return media.error();
     }
     /* Without an answer the link counts as up, as in Linux (F.2). */
     to->link_up =
         media->value_or(oid::kMediaConnected) == oid::kMediaConnected;
-    auto speed = query_u32(control, oid::kGenLinkSpeed);
+    auto speed = query_u32(requests, oid::kGenLinkSpeed);
     if (!speed) {
         return speed.error();
     }
@@ -267,7 +265,7 @@ query_link(ControlChannel *control, Negotiated *to)
 }
 
 Status
-query_rss(ControlChannel *control, Negotiated *to)
+query_rss(HostRequests *requests, Negotiated *to)
 {
     if (to->nvsp_version < wire::nvsp::kVersion5) {
         return ok(); /* No sub-channels before NVSP 5. */
@@ -275,8 +273,8 @@ query_rss(ControlChannel *control, Negotiated *to)
     oid::RssCapabilities input = {};
     input.header = {oid::kRssCapabilitiesType, oid::kRssCapabilitiesRevision,
                     sizeof input};
-    auto reply =
-        query(control, oid::kGenReceiveScaleCapabilities, object_bytes(input));
+    auto reply = query(requests, oid::kGenReceiveScaleCapabilities,
+                       object_bytes(input));
     if (!reply) {
         return reply.error();
     }
@@ -296,27 +294,27 @@ query_rss(ControlChannel *control, Negotiated *to)
 } // namespace
 
 Status
-negotiate_rndis(ControlChannel *control, uint32_t mtu, Negotiated *to)
+attach_rndis(HostRequests *requests, uint32_t mtu, Negotiated *to)
 {
-    if (Status done = initialize(control, to); !done) {
+    if (Status done = initialize(requests, to); !done) {
         return done;
     }
-    if (Status done = query_identity(control, mtu, to); !done) {
+    if (Status done = query_identity(requests, mtu, to); !done) {
         return done;
     }
-    if (Status done = set_offloads(control, *to); !done) {
+    if (Status done = set_offloads(requests, *to); !done) {
         return done;
     }
-    if (Status done = query_link(control, to); !done) {
+    if (Status done = query_link(requests, to); !done) {
         return done;
     }
-    return query_rss(control, to);
+    return query_rss(requests, to);
 }
 
 Status
-set_packet_filter(ControlChannel *control, uint32_t filter)
+set_packet_filter(HostRequests *requests, uint32_t filter)
 {
-    return set(control, oid::kGenCurrentPacketFilter, object_bytes(filter));
+    return set(requests, oid::kGenCurrentPacketFilter, object_bytes(filter));
 }
 
 } // namespace netvsc

@@ -1,4 +1,4 @@
-#include "driver/control_channel.h"
+#include "driver/host_requests.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -29,30 +29,30 @@ seconds_text(std::chrono::milliseconds duration)
 
 } // namespace
 
-ControlChannel::ControlChannel(Uio *uio, Channel *channel, RxQueue *rxq,
-                               ControlMailbox *mailbox, SessionFault *fault,
-                               const std::atomic<bool> *cancelled,
-                               uint16_t generation,
-                               std::chrono::milliseconds reply_deadline)
-    : uio_(uio), channel_(channel), rxq_(rxq), mailbox_(mailbox),
-      fault_(fault), cancelled_(cancelled), generation_(generation),
-      reply_deadline_(reply_deadline)
+HostRequests::HostRequests(const SessionContext &context,
+                           const NetChannels *channels,
+                           ControlSection *control,
+                           const std::atomic<bool> *cancelled,
+                           std::chrono::milliseconds reply_deadline)
+    : context_(context), channels_(channels), control_(control),
+      cancelled_(cancelled), reply_deadline_(reply_deadline)
 {
 }
 
 Status
-ControlChannel::send_packet(const NvspPacket &packet, const std::string &what)
+HostRequests::send_packet(const NvspPacket &packet, const std::string &what)
 {
-    return wait_answer(
-        what, [&] { return Channel::SendBatch(channel_).put(packet); });
+    return wait_answer(what, [&] {
+        return Channel::SendBatch(&channels_->front()->ring).put(packet);
+    });
 }
 
-Result<ControlChannel::NvspReply>
-ControlChannel::wait_nvsp(const char *what)
+Result<HostRequests::NvspReply>
+HostRequests::wait_nvsp(const char *what)
 {
     std::optional<NvspReply> reply;
     Status done = wait_answer(what, [&] {
-        reply = mailbox_->take_nvsp();
+        reply = context_.mailbox->collect_nvsp();
         return reply.has_value();
     });
     if (!done) {
@@ -62,43 +62,44 @@ ControlChannel::wait_nvsp(const char *what)
 }
 
 Status
-ControlChannel::put_in_section(std::span<const uint8_t> message,
-                               const std::string &what)
+HostRequests::put_in_section(std::span<const uint8_t> message,
+                             const std::string &what)
 {
-    Status free = wait_answer(what, [&] { return control_section_->take(); });
+    Status free = wait_answer(what, [&] { return control_->acquire(); });
     if (!free) {
         return free;
     }
     /* Control messages go in a send section, not by a GPA range as other
      * guests send them: no physical address is needed that way (C.9). */
-    std::memcpy(sections_->section(kControlSection).data(), message.data(),
+    const SendSections &sections = channels_->front()->sections;
+    std::memcpy(sections.section(kControlSection).data(), message.data(),
                 message.size());
     wire::nvsp::SendRndisPacket packet = {
         wire::nvsp::kSendRndisPacket, wire::nvsp::kChannelTypeControl,
         kControlSection, static_cast<uint32_t>(message.size())};
-    TransactionId id = {generation_, TransactionId::Kind::kControl,
+    TransactionId id = {context_.generation, TransactionId::Kind::kControl,
                         kControlSection};
     Status sent =
         send_packet(make_nvsp_packet(packet, id.encode(), true), what);
     if (!sent) {
         /* It never was away: the goodbye needs it. */
-        (void) control_section_->complete();
+        (void) control_->complete();
     }
     return sent;
 }
 
 Result<std::vector<uint8_t>>
-ControlChannel::request_rndis(std::span<const uint8_t> message,
-                              uint32_t request_id, uint32_t reply_type,
-                              size_t min_size, const std::string &what)
+HostRequests::request_rndis(std::span<const uint8_t> message,
+                            uint32_t request_id, uint32_t reply_type,
+                            size_t min_size, const std::string &what)
 {
-    mailbox_->expect_rndis(reply_type, request_id);
+    context_.mailbox->expect_rndis(reply_type, request_id);
     if (Status sent = put_in_section(message, what); !sent) {
         return sent.error();
     }
     std::optional<std::vector<uint8_t>> reply;
     Status done = wait_answer(what, [&] {
-        reply = mailbox_->take_rndis();
+        reply = context_.mailbox->collect_rndis();
         return reply.has_value();
     });
     if (!done) {
@@ -112,31 +113,36 @@ ControlChannel::request_rndis(std::span<const uint8_t> message,
 }
 
 Status
-ControlChannel::send_rndis(std::span<const uint8_t> message,
-                           const std::string &what)
+HostRequests::send_rndis(std::span<const uint8_t> message,
+                         const std::string &what)
 {
     if (Status sent = put_in_section(message, what); !sent) {
         return sent;
     }
-    return wait_answer(what, [&] { return control_section_->is_free(); });
+    return wait_answer(what, [&] { return control_->is_free(); });
 }
 
 Status
-ControlChannel::wait_sections_back(const std::string &what)
+HostRequests::wait_sections_back(const std::string &what)
 {
     return wait_answer(what, [&] {
-        return sections_->in_use() == 0 && control_section_->is_free();
+        auto idle = [](const auto &channel) {
+            return channel->sections.in_use() == 0;
+        };
+        return std::all_of(channels_->begin(), channels_->end(), idle) &&
+               control_->is_free();
     });
 }
 
 Status
-ControlChannel::wait_drained(const std::string &what)
+HostRequests::wait_drained(const std::string &what)
 {
     auto deadline = Clock::now() + reply_deadline_;
     for (;;) {
         /* Reading makes no interrupt: look again every millisecond. */
-        Status done = wait_until(Clock::now() + std::chrono::milliseconds(1),
-                                 [&] { return channel_->out_drained(); });
+        Status done =
+            wait_until(Clock::now() + std::chrono::milliseconds(1),
+                       [&] { return channels_->front()->ring.out_drained(); });
         if (done || done.error().code != ETIMEDOUT) {
             return done;
         }
@@ -148,8 +154,8 @@ ControlChannel::wait_drained(const std::string &what)
 
 /* Waits for the host's part in `what`, up to the deadline for replies. */
 Status
-ControlChannel::wait_answer(const std::string &what,
-                            const std::function<bool()> &done)
+HostRequests::wait_answer(const std::string &what,
+                          const std::function<bool()> &done)
 {
     auto now = Clock::now();
     auto deadline = now + reply_deadline_;
@@ -172,7 +178,7 @@ ControlChannel::wait_answer(const std::string &what,
 }
 
 Error
-ControlChannel::no_answer(const Error &error, const std::string &what) const
+HostRequests::no_answer(const Error &error, const std::string &what) const
 {
     if (error.code != ETIMEDOUT) {
         return error;
@@ -183,52 +189,63 @@ ControlChannel::no_answer(const Error &error, const std::string &what) const
                            "network adapter on the host."};
 }
 
-ControlChannel::Reader
-ControlChannel::find_reader()
-{
-    uint64_t polls = rxq_->polls();
-    auto now = Clock::now();
-    if (polls != polls_seen_) {
-        polls_seen_ = polls;
-        last_poll_ = now;
-    }
-    auto pause = now - last_poll_;
-    return pause < kReaderLate   ? Reader::kPolls
-           : pause < kReaderGone ? Reader::kLate
-                                 : Reader::kGone;
-}
-
 void
-ControlChannel::set_interrupts(bool wanted)
+HostRequests::set_interrupts(bool wanted)
 {
-    if (!wanted) {
-        /* Each time: what asks the kernel to signal the host, or to go on
-         * after an interrupt, clears the mask as well (C.5). */
-        rxq_->mask();
-    }
     if (wanted != unmasked_) {
         unmasked_ = wanted;
-        uio_->irq_control(wanted);
+        context_.uio->irq_control(wanted);
+    }
+}
+
+/* Asks for interrupts of the rings that nobody polls, and for no others;
+ * moves `until` to when the control thread has to look again. */
+void
+HostRequests::mask_and_unmask(Clock::time_point now, Clock::time_point *until)
+{
+    bool interrupts = false;
+    for (const auto &channel : *channels_) {
+        if (channel->watch.alone()) {
+            interrupts = true;
+        } else {
+            channel->watch.mask();
+        }
+    }
+    set_interrupts(interrupts);
+    bool look_again = false;
+    for (const auto &channel : *channels_) {
+        ReaderWatch &watch = channel->watch;
+        if (!watch.alone()) {
+            look_again = true;
+        } else if (watch.unmask()) {
+            /* Without progress, packets wait for room that the host has to
+             * make. */
+            look_again = true;
+            if (watch.progress()) {
+                *until = now;
+            }
+        }
+    }
+    if (look_again) {
+        *until = std::min(*until, now + kReaderLate);
     }
 }
 
 Status
-ControlChannel::wait_until(Clock::time_point deadline,
-                           const std::function<bool()> &done)
+HostRequests::wait_until(Clock::time_point deadline,
+                         const std::function<bool()> &done)
 {
     unsigned idle_interrupts = 0;
     for (;;) {
-        Reader reader = find_reader();
         bool progress = false;
-        if (reader == Reader::kLate) {
-            rxq_->read_control();
-        } else if (reader == Reader::kGone) {
-            progress = rxq_->discard();
+        for (const auto &channel : *channels_) {
+            channel->watch.look();
+            progress |= channel->watch.progress();
         }
         if (done()) {
             return ok();
         }
-        if (const char *reason = fault_->reason()) {
+        if (const char *reason = context_.fault->reason()) {
             return Error{EIO, std::string("The host ") + reason +
                                   ": the device was closed to be safe."};
         }
@@ -239,19 +256,12 @@ ControlChannel::wait_until(Clock::time_point deadline,
         if (now >= deadline) {
             return Error{ETIMEDOUT, ""};
         }
-        /* With a poller, interrupts would only cost the host; without one
-         * they are what wakes us. */
-        set_interrupts(reader == Reader::kGone);
-        auto until = std::min(deadline, now + kReaderLate);
-        if (reader == Reader::kGone) {
-            if (!rxq_->unmask()) {
-                until = deadline;
-            } else if (progress) {
-                continue;
-            }
-            /* Else packets wait for room that the host has to make. */
+        auto until = deadline;
+        mask_and_unmask(now, &until);
+        if (until == now) {
+            continue; /* More was there to read than one look takes. */
         }
-        switch (uio_->wait(until)) {
+        switch (context_.uio->wait(until)) {
         case Uio::Event::kRemoved:
             return Error{ENODEV, "The host took the device away."};
         case Uio::Event::kInterrupt:

@@ -1,8 +1,8 @@
 /* Requests of the control thread to the host, and the wait for replies.
  *
  * One request at a time.  Replies are read by whoever polls the ring; while
- * nobody does, by this thread.  Every wait ends at a deadline, at a rescind,
- * at a fault, and when the attempt is cancelled. */
+ * nobody does, by this thread (ReaderWatch).  Every wait ends at a deadline,
+ * at a rescind, at a fault, and when the attempt is cancelled. */
 
 #pragma once
 
@@ -13,13 +13,11 @@
 #include <string>
 #include <vector>
 
-#include "driver/channel.h"
-#include "driver/control_mailbox.h"
 #include "driver/error.h"
+#include "driver/net_channel.h"
 #include "driver/nvsp_packets.h"
-#include "driver/rx_queue.h"
 #include "driver/send_sections.h"
-#include "driver/session_fault.h"
+#include "driver/session_context.h"
 #include "driver/transaction_id.h"
 
 namespace netvsc {
@@ -31,32 +29,17 @@ inline constexpr std::chrono::seconds kReplyDeadline{60};
  * milliseconds. */
 inline constexpr std::chrono::seconds kReplyOverdue{5};
 
-/* Nobody has polled the ring for this long: the control thread reads what is
- * for it, but no frames. */
-inline constexpr std::chrono::milliseconds kReaderLate{10};
-
-/* And for this long: nobody is going to, and the frames are in the way.  Not
- * sooner: on a busy machine a PMD thread is off its core for tens of
- * milliseconds, and what waits in the ring meanwhile is not lost. */
-inline constexpr std::chrono::milliseconds kReaderGone{1000};
-
-class ControlChannel {
+class HostRequests {
 public:
     using Clock = Uio::Clock;
     using NvspReply = std::array<uint8_t, wire::nvsp::kMessageSize>;
 
-    /* `cancelled`: set by another thread, followed by uio->wake(). */
-    ControlChannel(Uio *uio, Channel *channel, RxQueue *rxq,
-                   ControlMailbox *mailbox, SessionFault *fault,
-                   const std::atomic<bool> *cancelled, uint16_t generation,
-                   std::chrono::milliseconds reply_deadline);
-
-    void
-    set_send_sections(SendSections *sections, ControlSection *control_section)
-    {
-        sections_ = sections;
-        control_section_ = control_section;
-    }
+    /* `channels`: those whose rings this thread has to watch while it waits,
+     * at each time; the first one carries the requests.  `cancelled`: set by
+     * another thread, followed by uio->wake(). */
+    HostRequests(const SessionContext &context, const NetChannels *channels,
+                 ControlSection *control, const std::atomic<bool> *cancelled,
+                 std::chrono::milliseconds reply_deadline);
 
     /* Another deadline for the replies from here on. */
     void
@@ -89,8 +72,9 @@ public:
     request_nvsp(const Message &message, const char *what)
     {
         uint32_t number = next_nvsp_++;
-        TransactionId id = {generation_, TransactionId::Kind::kNvsp, number};
-        mailbox_->expect_nvsp(number);
+        TransactionId id = {context_.generation, TransactionId::Kind::kNvsp,
+                            number};
+        context_.mailbox->expect_nvsp(number);
         if (Status sent = send_packet(
                 make_nvsp_packet(message, id.encode(), true), what);
             !sent) {
@@ -124,24 +108,9 @@ public:
     /* Waits until the host has read all that was sent. */
     Status wait_drained(const std::string &what);
 
-    /* The queue has a user from now on: its first poll may take a moment,
-     * and what comes before it is not to be lost. */
-    void
-    reader_arrived()
-    {
-        last_poll_ = Clock::now();
-    }
-
-    /* The queue's user is gone: no need to wait until it shows. */
-    void
-    reader_left()
-    {
-        polls_seen_ = rxq_->polls();
-        last_poll_ = Clock::time_point();
-    }
-
-    /* Waits until `done` or `deadline`; reads the ring meanwhile if nobody
-     * else does.  ETIMEDOUT without a sentence at the deadline. */
+    /* Waits until `done` or `deadline`; reads the rings meanwhile
+     * that nobody else reads.  ETIMEDOUT without a sentence at the deadline.
+     */
     Status wait_until(Clock::time_point deadline,
                       const std::function<bool()> &done);
 
@@ -153,27 +122,19 @@ private:
     Status wait_answer(const std::string &what,
                        const std::function<bool()> &done);
     Error no_answer(const Error &error, const std::string &what) const;
-    enum class Reader { kPolls, kLate, kGone };
-    Reader find_reader();
+    void mask_and_unmask(Clock::time_point now, Clock::time_point *until);
     void set_interrupts(bool wanted);
 
-    Uio *uio_;
-    Channel *channel_;
-    RxQueue *rxq_;
-    ControlMailbox *mailbox_;
-    SessionFault *fault_;
+    const SessionContext context_;
+    const NetChannels *channels_;
+    ControlSection *control_;
     const std::atomic<bool> *cancelled_;
-    uint16_t generation_;
     std::chrono::milliseconds reply_deadline_;
     std::chrono::milliseconds overdue_after_ = kReplyOverdue;
     Overdue overdue_;
-    SendSections *sections_ = nullptr;
-    ControlSection *control_section_ = nullptr;
-
-    uint32_t next_nvsp_ = 1;
-    uint32_t next_rndis_ = 1;
-    uint64_t polls_seen_ = 0;
-    Clock::time_point last_poll_; /* Long ago: nobody has polled yet. */
+    /* Never used twice in a session, so that no late reply is taken for
+     * another's. */
+    uint32_t next_nvsp_ = 1, next_rndis_ = 1;
     bool unmasked_ = false;
 };
 

@@ -1,6 +1,4 @@
-/* NVSP part of the negotiation (reference D). */
-
-#include "driver/negotiation.h"
+#include "driver/attach_nvsp.h"
 
 #include <algorithm>
 #include <cstring>
@@ -30,7 +28,7 @@ constexpr uint64_t kMostSections = uint64_t{1} << 20;
 
 template <typename Message>
 Message
-read_reply(const ControlChannel::NvspReply &reply)
+read_reply(const HostRequests::NvspReply &reply)
 {
     static_assert(sizeof(Message) <= sizeof reply);
     Message message;
@@ -48,12 +46,12 @@ bad_reply(const char *what, const std::string &why)
 
 /* Offers one version after the other until the host takes one (D.4). */
 Status
-init(ControlChannel *control, Negotiated *to)
+init(HostRequests *requests, Negotiated *to)
 {
     for (uint32_t version :
          {kVersion61, kVersion6, kVersion5, kVersion4, kVersion2, kVersion1}) {
         Init message = {kInit, version, version};
-        auto reply = control->request_nvsp(message, "NVSP INIT");
+        auto reply = requests->request_nvsp(message, "NVSP INIT");
         if (!reply) {
             return reply.error();
         }
@@ -70,13 +68,14 @@ init(ControlChannel *control, Negotiated *to)
 }
 
 Status
-send_ndis(ControlChannel *control, uint32_t mtu, Negotiated *to)
+send_ndis(HostRequests *requests, uint32_t mtu, Negotiated *to)
 {
     if (to->nvsp_version > kVersion1) {
         /* No SR-IOV, teaming or RSC: there is nothing behind them yet. */
         SendNdisConfig config = {kSendNdisConfig, mtu + kEthernetHeader, 0,
                                  kCapabilityIeee8021q};
-        if (Status sent = control->notify_nvsp(config, "NDIS_CONFIG"); !sent) {
+        if (Status sent = requests->notify_nvsp(config, "NDIS_CONFIG");
+            !sent) {
             return sent;
         }
     }
@@ -84,17 +83,17 @@ send_ndis(ControlChannel *control, uint32_t mtu, Negotiated *to)
     to->ndis_minor = to->nvsp_version > kVersion4 ? kNdisMinor : kNdisMinorOld;
     SendNdisVersion version = {kSendNdisVersion, to->ndis_major,
                                to->ndis_minor};
-    return control->notify_nvsp(version, "NDIS_VERSION");
+    return requests->notify_nvsp(version, "NDIS_VERSION");
 }
 
 Status
-share_receive_buffer(ControlChannel *control, const DeviceInfo &info,
+share_receive_buffer(HostRequests *requests, const DeviceInfo &info,
                      Negotiated *to)
 {
     constexpr char kWhat[] = "SEND_RECV_BUF";
     SendBuffer message = {kSendReceiveBuffer, info.receive_gpadl,
                           kReceiveBufferId};
-    auto reply = control->request_nvsp(message, kWhat);
+    auto reply = requests->request_nvsp(message, kWhat);
     if (!reply) {
         return reply.error();
     }
@@ -121,12 +120,12 @@ share_receive_buffer(ControlChannel *control, const DeviceInfo &info,
 }
 
 Status
-share_send_buffer(ControlChannel *control, const DeviceInfo &info,
+share_send_buffer(HostRequests *requests, const DeviceInfo &info,
                   Negotiated *to)
 {
     constexpr char kWhat[] = "SEND_SEND_BUF";
     SendBuffer message = {kSendSendBuffer, info.send_gpadl, kSendBufferId};
-    auto reply = control->request_nvsp(message, kWhat);
+    auto reply = requests->request_nvsp(message, kWhat);
     if (!reply) {
         return reply.error();
     }
@@ -166,44 +165,44 @@ mtu_to_ask(uint32_t mtu) noexcept
 }
 
 Status
-negotiate_nvsp(ControlChannel *control, const DeviceInfo &info, uint32_t mtu,
-               Negotiated *to)
+attach_nvsp(HostRequests *requests, const DeviceInfo &info, uint32_t mtu,
+            Negotiated *to)
 {
-    if (Status done = init(control, to); !done) {
+    if (Status done = init(requests, to); !done) {
         return done;
     }
-    if (Status done = send_ndis(control, mtu, to); !done) {
+    if (Status done = send_ndis(requests, mtu, to); !done) {
         return done;
     }
-    if (Status done = share_receive_buffer(control, info, to); !done) {
+    if (Status done = share_receive_buffer(requests, info, to); !done) {
         return done;
     }
-    return share_send_buffer(control, info, to);
+    return share_send_buffer(requests, info, to);
 }
 
 Status
-say_goodbye(ControlChannel *control)
+say_goodbye(HostRequests *requests)
 {
     /* HALT first, as Linux does: hosts stop listening at the revokes (G.1). */
     wire::rndis::Halt halt = {{wire::rndis::kHalt, sizeof halt},
-                              control->next_request_id()};
-    Status halted = control->send_rndis(
+                              requests->next_request_id()};
+    Status halted = requests->send_rndis(
         {reinterpret_cast<const uint8_t *>(&halt), sizeof halt}, "RNDIS HALT");
     if (!halted) {
         return halted;
     }
     RevokeBuffer receive = {kRevokeReceiveBuffer, kReceiveBufferId};
-    if (Status sent = control->notify_nvsp(receive, "REVOKE_RECV_BUF");
+    if (Status sent = requests->notify_nvsp(receive, "REVOKE_RECV_BUF");
         !sent) {
         return sent;
     }
     RevokeBuffer send = {kRevokeSendBuffer, kSendBufferId};
-    if (Status sent = control->notify_nvsp(send, "REVOKE_SEND_BUF"); !sent) {
+    if (Status sent = requests->notify_nvsp(send, "REVOKE_SEND_BUF"); !sent) {
         return sent;
     }
     /* Nothing answers a revoke, and the close that follows takes the ring
      * away: be sure that it was read. */
-    return control->wait_drained("REVOKE_SEND_BUF");
+    return requests->wait_drained("REVOKE_SEND_BUF");
 }
 
 } // namespace netvsc
