@@ -31,6 +31,10 @@ inline constexpr uint32_t kTxHeaderSize = sizeof(wire::rndis::Packet);
 inline constexpr uint32_t kTxHeaderSizeVlan =
     kTxHeaderSize + sizeof(wire::rndis::PerPacketInfo32);
 
+/* The most that a message is longer than its frame without tags: the outer tag
+ * in the element, the other one in the frame. */
+inline constexpr uint32_t kTxOverhead = kTxHeaderSizeVlan + kVlanTag;
+
 /* Whether these two bytes, behind the addresses, begin an 802.1Q tag. */
 [[nodiscard]] inline bool
 is_vlan_tag(const uint8_t *at) noexcept
@@ -47,6 +51,27 @@ has_vlan_tag(const netvsc_tx_frame &frame) noexcept
 {
     return frame.size >= kEthernetHeader + kVlanTag &&
            is_vlan_tag(frame.data + kEthernetAddresses);
+}
+
+/* Tags beside which a frame is still let through at its full size: those of a
+ * provider's network around a customer's. */
+inline constexpr uint32_t kMostTags = 2;
+
+/* Bytes of the tags, 802.1Q or 802.1ad, behind the frame's addresses: they do
+ * not count against the MTU. */
+[[nodiscard]] inline uint32_t
+tag_bytes(const netvsc_tx_frame &frame) noexcept
+{
+    auto is_tag = [](const uint8_t *at) {
+        return is_vlan_tag(at) || (at[0] == 0x88 && at[1] == 0xa8);
+    };
+    uint32_t bytes = 0;
+    while (bytes < kMostTags * kVlanTag &&
+           frame.size >= kEthernetHeader + bytes + kVlanTag &&
+           is_tag(frame.data + kEthernetAddresses + bytes)) {
+        bytes += kVlanTag;
+    }
+    return bytes;
 }
 
 /* Length of the message with a frame of `size` bytes, without padding. */

@@ -97,7 +97,7 @@ Session::section_mtu() const noexcept
 {
     return std::min(negotiated_.send_section_size,
                     negotiated_.max_transfer_size) -
-           kTxHeaderSizeVlan - kEthernetHeader;
+           kTxOverhead - kEthernetHeader;
 }
 
 void

@@ -48,7 +48,7 @@ TxQueue::send(std::span<const netvsc_tx_frame> frames) noexcept
         n = sent;
         burst.tally = {};
         for (const netvsc_tx_frame &frame : frames.first(n)) {
-            if (fits(frame, has_vlan_tag(frame))) {
+            if (fits(frame)) {
                 burst.tally.add(frame.size);
             } else {
                 burst.tally.refuse(frame);
@@ -199,7 +199,7 @@ TxQueue::place(std::span<const netvsc_tx_frame> frames, Burst *burst) noexcept
              * section without room. */
             const netvsc_tx_frame &frame = frames[i];
             bool vlan = has_vlan_tag(frame);
-            if (!fits(frame, vlan)) [[unlikely]] {
+            if (!fits(frame)) [[unlikely]] {
                 refuse();
                 full = std::min(full + 1, most);
                 continue;
@@ -225,7 +225,7 @@ TxQueue::place(std::span<const netvsc_tx_frame> frames, Burst *burst) noexcept
             index = harvest();
         }
         if (!index) [[unlikely]] {
-            if (!fits(frames[i], has_vlan_tag(frames[i]))) {
+            if (!fits(frames[i])) {
                 refuse();
                 continue;
             }

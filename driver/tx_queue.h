@@ -22,7 +22,7 @@ namespace netvsc {
 
 /* What the host allows (INITIALIZE_CMPLT) and the port's MTU. */
 struct TxLimits {
-    uint32_t max_frame = 0;   /* Ethernet frame without tag. */
+    uint32_t max_frame = 0;   /* Ethernet frame without tags. */
     uint32_t max_message = 0; /* Bytes of one ring packet's messages. */
     uint32_t max_packets = 1; /* Frames of one ring packet. */
     uint32_t alignment = 1;   /* Of each message but the first. */
@@ -48,9 +48,8 @@ public:
     set_max_frame(uint32_t size) noexcept
     {
         /* So that an empty section takes every frame. */
-        max_frame_.store(
-            std::min(size, limits_.max_message - kTxHeaderSizeVlan),
-            std::memory_order_relaxed);
+        max_frame_.store(std::min(size, limits_.max_message - kTxOverhead),
+                         std::memory_order_relaxed);
     }
 
     /* Adds this queue's counters; any thread. */
@@ -103,10 +102,11 @@ private:
     unsigned publish(std::span<const Filled> filled) noexcept;
     void count(const Tally &tally) noexcept;
     bool
-    fits(const netvsc_tx_frame &frame, bool vlan) const noexcept
+    fits(const netvsc_tx_frame &frame) const noexcept
     {
+        const uint32_t most = limits_.max_frame;
         return frame.size >= kEthernetHeader &&
-               frame.size - (vlan ? kVlanTag : 0) <= limits_.max_frame;
+               (frame.size <= most || frame.size - tag_bytes(frame) <= most);
     }
 
     Channel *ring_;

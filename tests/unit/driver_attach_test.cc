@@ -282,7 +282,7 @@ TEST(AttachTest, ValuesThatAreTooShortCountAsNone)
 TEST(AttachTest, TakesTheSmallerMtu)
 {
     /* A section of 4096 bytes holds frames of this MTU. */
-    constexpr uint32_t kSection = 4096 - 74;
+    constexpr uint32_t kSection = 4096 - 78;
     struct Case {
         uint32_t host, wanted; /* What it answers, what the port wants. */
         uint32_t asked;        /* In NDIS_CONFIG. */

@@ -208,6 +208,19 @@ TEST_F(RxQueueTest, CountsATagThatTheHostTookOutAsPartOfTheFrame)
     EXPECT_EQ(statistics().rx.size_bins[1], 1u);
 }
 
+/* One tag in the element, the other in the frame, or both in the frame. */
+TEST_F(RxQueueTest, FramesWithTwoTagsOfAnyTypeAreReceivedAtFullSize)
+{
+    Bytes inner = make_tagged_frame(1514, 9);
+    Bytes both = inner;
+    both.insert(both.begin() + 12, {0x88, 0xa8, 0, 7});
+    in.write(transfer_packet(1, {store(0, rndis_frame(inner, {{6, 0x645}})),
+                                 store(1, rndis_frame(both))}));
+    EXPECT_THAT(poll(), ElementsAre(inner, both));
+    EXPECT_EQ(statistics().rx.bytes, 2u * 1522);
+    EXPECT_EQ(all_malformed(), 0u);
+}
+
 TEST_F(RxQueueTest, OnlyOneReaderHasTheRing)
 {
     send_frames(2);

@@ -394,16 +394,84 @@ TEST_F(TxQueueTest, NothingButUnsendableFramesTakesNoSection)
     EXPECT_EQ(s[Count::kTxNoSection], 0u);
 }
 
-TEST_F(TxQueueTest, TheTagDoesNotCountAgainstTheMtuButASecondOneDoes)
+/* A frame with these tags (type, TCI) in front of its own type. */
+Bytes
+with_tags(Bytes frame, const std::vector<std::pair<uint16_t, uint16_t>> &tags)
+{
+    Bytes bytes;
+    for (auto [type, tci] : tags) {
+        for (int half : {type >> 8, type & 0xff, tci >> 8, tci & 0xff}) {
+            bytes.push_back(static_cast<uint8_t>(half));
+        }
+    }
+    frame.insert(frame.begin() + 12, bytes.begin(), bytes.end());
+    return frame;
+}
+
+TEST_F(TxQueueTest, TwoTagsOfAnyTypeDoNotCountAgainstTheMtu)
+{
+    using Tags = std::vector<std::pair<uint16_t, uint16_t>>;
+    for (const Tags &tags : {Tags{},
+                             {{0x8100, 0xa064}},
+                             {{0x88a8, 7}},
+                             {{0x8100, 0xa064}, {0x8100, 9}},
+                             {{0x8100, 0xa064}, {0x88a8, 9}},
+                             {{0x88a8, 7}, {0x8100, 9}},
+                             {{0x88a8, 7}, {0x88a8, 9}}}) {
+        TxQueue txq = make_queue();
+        /* An outer 802.1Q tag leaves the frame for the element. */
+        bool moved = !tags.empty() && tags[0].first == 0x8100;
+        Bytes frame = with_tags(make_frame(514), tags);
+        ASSERT_EQ(txq.send(views({frame})), 1u);
+        auto messages = sent();
+        ASSERT_EQ(messages.size(), 1u) << tags.size();
+        Bytes wanted = rndis_frame(frame);
+        if (moved) {
+            wanted = rndis_frame(
+                with_tags(make_frame(514), Tags(tags.begin() + 1, tags.end())),
+                {{6, 0x645}});
+        }
+        EXPECT_EQ(messages[0].bytes, wanted);
+        ASSERT_TRUE(sections.complete(messages[0].section));
+
+        frame = with_tags(make_frame(515), tags);
+        ASSERT_EQ(txq.send(views({frame})), 1u);
+        EXPECT_THAT(sent(), IsEmpty());
+        EXPECT_EQ(tx_statistics(txq)[Count::kTxTooBig], 1u);
+    }
+}
+
+TEST_F(TxQueueTest, AThirdTagCountsAgainstTheMtu)
 {
     TxQueue txq = make_queue();
-    Bytes tagged = make_tagged_frame(514, 5);
-    ASSERT_EQ(tagged.size(), 518u);
-    EXPECT_EQ(txq.send(views({tagged})), 1u);
-    EXPECT_EQ(sent().size(), 1u);
-    EXPECT_EQ(txq.send(views({make_tagged_frame(515, 5)})), 1u);
-    EXPECT_THAT(sent(), IsEmpty());
+    Bytes frame =
+        with_tags(make_frame(511), {{0x8100, 1}, {0x8100, 2}, {0x8100, 3}});
+    ASSERT_EQ(txq.send(views({frame})), 1u);
     EXPECT_EQ(tx_statistics(txq)[Count::kTxTooBig], 1u);
+    frame =
+        with_tags(make_frame(510), {{0x8100, 1}, {0x8100, 2}, {0x8100, 3}});
+    ASSERT_EQ(txq.send(views({frame})), 1u);
+    EXPECT_EQ(sent().size(), 1u);
+}
+
+/* Whatever the MTU, every frame that is let through has room in a section. */
+TEST_F(TxQueueTest, ASectionHoldsTheLargestFrameWithBothTags)
+{
+    limits.max_frame = 5000;
+    TxQueue txq = make_queue();
+    constexpr uint32_t kLargest = kSection - 64;
+    for (uint16_t type : {0x8100, 0x88a8}) {
+        Bytes frame = with_tags(make_frame(kLargest), {{type, 1}, {type, 2}});
+        ASSERT_EQ(txq.send(views({frame})), 1u);
+        auto messages = sent();
+        ASSERT_EQ(messages.size(), 1u);
+        EXPECT_EQ(messages[0].bytes.size(),
+                  type == 0x8100 ? kSection : kSection - 12);
+        frame = with_tags(make_frame(kLargest + 1), {{type, 1}, {type, 2}});
+        ASSERT_EQ(txq.send(views({frame})), 1u);
+        EXPECT_THAT(sent(), IsEmpty());
+    }
+    EXPECT_EQ(tx_statistics(txq)[Count::kTxTooBig], 2u);
 }
 
 TEST_F(TxQueueTest, TheShortestFramesAreSent)
