@@ -269,28 +269,30 @@ TEST_F(HostSockets, WaitForNoClientThatDoesNotReadItsAnswer)
  * believes it: nothing of the buffer is read. */
 TEST(HostGenerator, DoesNotReadWhatTheGuestWrites)
 {
-    constexpr uint32_t kFrame = 60;
-    constexpr size_t kSuballoc = 256 + kFrame;
-    constexpr size_t kIpVersionAt = 256 + 14;
-    NicConfig nic =
-        parse_nic("guid=f8615163-0000-1000-2000-00155d00aaab,generate=60");
+    constexpr uint32_t kMtu = 1500;
+    const size_t suballoc = ReceiveBuffer::suballoc_size_for(kMtu);
+    /* In the second sub-allocation, the first one for data. */
+    const size_t ip_version_at = suballoc + 256 + 14;
+    NicConfig nic = parse_nic("guid=f8615163-0000-1000-2000-00155d00aaab,"
+                              "generate=60,control-suballocs=1");
     Agreement agreement;
-    agreement.mtu = 1500;
+    agreement.mtu = kMtu;
     Oids oids(nic, agreement, true);
     Sink sink;
-    Generator generator(nic, sink);
 
-    Buffer empty(kSuballoc);
+    Buffer empty(2 * suballoc);
     auto bytes = std::span(reinterpret_cast<const uint8_t *>(empty.data()),
                            empty.size());
     netvsc::test::Intruder intruder;
     unsigned accesses = 0;
     while (intruder.visit(
-        bytes, accesses, kIpVersionAt, 0xffffffff, [&](auto buffer) {
-            auto *first = const_cast<uint8_t *>(buffer.data());
-            generator.prefill(
-                {reinterpret_cast<std::byte *>(first), kSuballoc}, kSuballoc,
-                0, kFrame, oids);
+        bytes, accesses, ip_version_at, 0xffffffff, [&](auto memory) {
+            auto *first = const_cast<uint8_t *>(memory.data());
+            Generator generator(nic, sink);
+            ReceiveBuffer buffer(nic);
+            ASSERT_TRUE(buffer.attach(
+                {reinterpret_cast<std::byte *>(first), memory.size()}, kMtu));
+            generator.lay_out(buffer, oids, 1, [](uint32_t) { return 0; });
         })) {
         accesses++;
     }
