@@ -113,7 +113,8 @@ public:
             n++;
         }
         ring.end();
-        if (out_.publish() | std::exchange(signal_owed_, false)) {
+        bool owed = std::exchange(signal_owed_, false);
+        if (out_.publish() || owed) {
             signal_host();
         }
         return n;

@@ -627,7 +627,7 @@ void
 Port::log_drops(const PortView &view)
 {
     auto now = std::chrono::steady_clock::now();
-    uint64_t too_big = view.statistics.tx_too_big;
+    uint64_t too_big = view.statistics[Count::kTxTooBig];
     if (too_big < told_too_big_) {
         told_too_big_ = 0; /* Another device counts anew. */
     }

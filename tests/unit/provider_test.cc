@@ -522,11 +522,11 @@ TEST_F(PortTest, FramesThatAreTooBigAreToldRarely)
     port.log_drops(*port.view());
     EXPECT_TRUE(world_.log.empty());
 
-    last_device().counted.tx_too_big = 5;
+    last_device().counted[Count::kTxTooBig] = 5;
     last_device().counted.tx_biggest_refused = 3042;
     for (int i = 0; i < 3; i++) {
         port.log_drops(*port.view());
-        last_device().counted.tx_too_big++;
+        last_device().counted[Count::kTxTooBig]++;
     }
     EXPECT_EQ(world_.log,
               std::vector<std::string>{
@@ -883,9 +883,9 @@ TEST_F(PortTest, PolicedFramesAreDroppedFrames)
     add_bound_nics();
     Port port(&table_, "eth1", &netdev1_);
     ASSERT_TRUE(set(&port, kGuid1));
-    last_device().counted.rx_packets = 10;
-    last_device().counted.rx_bytes = 1000;
-    last_device().counted.rx_discarded = 1;
+    last_device().counted.rx.size_bins[0] = 10;
+    last_device().counted.rx.bytes = 1000;
+    last_device().counted[Count::kRxDiscarded] = 1;
     port.count_rx_policed(4, 300);
     netvsc_port_stats stats = standard_statistics(*port.view());
     EXPECT_EQ(stats.rx_packets, 6u);
