@@ -387,8 +387,8 @@ TEST(AttachReplyTest, WithAnySendSectionThatWorksIsTaken)
         /* What is too long for a section cannot be sent, nor what is too
          * long for any host. */
         EXPECT_EQ(attach.session->max_mtu(),
-                  std::min(9216u - 14, size - 60 - 14));
-        EXPECT_EQ(attach.session->mtu(), std::min(1500u, size - 60 - 14));
+                  std::min(9216u - 14, size - 64 - 14));
+        EXPECT_EQ(attach.session->mtu(), std::min(1500u, size - 64 - 14));
         attach.expect_clean();
     }
 }
@@ -429,7 +429,7 @@ TEST(AttachReplyTest, WithFewPacketsAndSmallTransfersIsTaken)
     const Negotiated &n = attach.session->negotiated();
     EXPECT_EQ(n.max_packets_per_message, 1u);
     EXPECT_EQ(n.packet_alignment, 4096u);
-    EXPECT_EQ(n.mtu, 256u - 60 - 14);
+    EXPECT_EQ(n.mtu, 256u - 64 - 14);
 }
 
 TEST(AttachReplyTest, ThatIsTooShortIsRefused)
