@@ -281,10 +281,6 @@ setters()
         {"subchannel-delay-ms",
          number("subchannel-delay-ms", &NicConfig::subchannel_delay_ms, 0,
                 kMaxSubchannelDelayMs)},
-        {"verify-fragments",
-         [](NicConfig &nic, std::string_view value) {
-             nic.verify_fragments = parse_yes("verify-fragments", value);
-         }},
         {"nvsp", [](NicConfig &nic,
                     std::string_view value) { nic.nvsp = parse_nvsp(value); }},
         {"completion-delay-us",

@@ -85,8 +85,6 @@ struct NicConfig {
     uint32_t max_queues = 1;
     /* How long the offers of sub-channels come after the answer. */
     uint32_t subchannel_delay_ms = 0;
-    /* Whether fragments count as frames with a verified checksum. */
-    bool verify_fragments = false;
     /* Highest NVSP version that the host accepts. */
     uint32_t nvsp = wire::nvsp::kVersion61;
     /* Mean time before a send is completed; 0 completes at once. */

@@ -30,11 +30,6 @@ constexpr size_t kIpv6Size = 40;
 constexpr size_t kIpv6LengthAt = 4;
 constexpr size_t kIpv6NextAt = 6;
 constexpr size_t kIpv6SourceAt = 8;
-constexpr uint8_t kIpv6Fragment = 44;
-constexpr size_t kIpv6FragmentSize = 8;
-constexpr size_t kIpv6FragmentAt = 2;
-/* An offset, or more fragments. */
-constexpr uint16_t kIpv6FragmentMask = 0xfff9;
 
 /* Ones' complement sum in memory order; 32-bit words into 64 bits cannot
  * overflow for anything that fits a frame. */
@@ -67,7 +62,7 @@ fold(uint64_t total)
 /* An IP packet inside a frame. */
 struct IpPacket {
     bool v4;
-    uint8_t protocol; /* IPv6: of the first header, or behind a fragment's. */
+    uint8_t protocol; /* IPv6: of the first header. */
     bool fragment;
     size_t header_at;
     size_t header_size; /* IPv6: without extension headers. */
@@ -103,15 +98,10 @@ find_ip(Bytes frame)
         if (std::to_integer<uint8_t>(frame[at]) >> 4 != 6 || length > left) {
             return std::nullopt;
         }
-        auto next = std::to_integer<uint8_t>(frame[at + kIpv6NextAt]);
-        size_t behind = at + kIpv6Size;
-        bool fragment =
-            next == kIpv6Fragment && length >= kIpv6Size + kIpv6FragmentSize &&
-            load_be16(frame, behind + kIpv6FragmentAt) & kIpv6FragmentMask;
-        if (fragment) {
-            next = std::to_integer<uint8_t>(frame[behind]);
-        }
-        return IpPacket{false, next, fragment, at, kIpv6Size, at + length};
+        return IpPacket{
+            false,     std::to_integer<uint8_t>(frame[at + kIpv6NextAt]),
+            false,     at,
+            kIpv6Size, at + length};
     }
     return std::nullopt;
 }
@@ -183,23 +173,6 @@ complete_partial(MutableBytes frame, size_t start, size_t offset)
 ChecksumVerdict
 classify_good_frame(Bytes frame)
 {
-    ChecksumVerdict verdict = classify_fragment(frame);
-    if (is_fragment(frame)) {
-        verdict.tcp = verdict.udp = false;
-    }
-    return verdict;
-}
-
-bool
-is_fragment(Bytes frame)
-{
-    std::optional<IpPacket> ip = find_ip(frame);
-    return ip && ip->fragment;
-}
-
-ChecksumVerdict
-classify_fragment(Bytes frame)
-{
     ChecksumVerdict verdict;
     std::optional<IpPacket> ip = find_ip(frame);
     if (!ip) {
@@ -208,8 +181,8 @@ classify_fragment(Bytes frame)
     verdict.ip_header =
         ip->v4 &&
         fold(sum(frame.subspan(ip->header_at, ip->header_size))) == 0xffff;
-    verdict.tcp = ip->protocol == kTcp;
-    verdict.udp = ip->protocol == kUdp;
+    verdict.tcp = ip->protocol == kTcp && !ip->fragment;
+    verdict.udp = ip->protocol == kUdp && !ip->fragment;
     return verdict;
 }
 

@@ -48,9 +48,4 @@ complete_checksums(MutableBytes frame, const ChecksumRequest &request);
  * whether the IPv4 header's is, too. */
 [[nodiscard]] ChecksumVerdict classify_good_frame(Bytes frame);
 
-/* Whether the frame has a part of an IPv4 or IPv6 datagram; and what would be
- * said of the datagram, although the checksum is of all its parts. */
-[[nodiscard]] bool is_fragment(Bytes frame);
-[[nodiscard]] ChecksumVerdict classify_fragment(Bytes frame);
-
 } // namespace netvsc::host

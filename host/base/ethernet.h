@@ -13,10 +13,6 @@ inline constexpr size_t kEthernetHeader = 14;
 inline constexpr size_t kEthernetAddress = 6;
 inline constexpr size_t kEthernetTypeAt = 12;
 inline constexpr size_t kVlanTagSize = 4;
-/* Tags that a frame may have on top of the MTU: a customer's in a provider's
- * (802.1ad). */
-inline constexpr size_t kMaxTags = 2;
-inline constexpr size_t kMaxTagsSize = kMaxTags * kVlanTagSize;
 
 inline constexpr uint16_t kEthernetIpv4 = 0x0800;
 inline constexpr uint16_t kEthernetVlan = 0x8100;
@@ -49,30 +45,14 @@ is_tagged(Bytes frame)
            load_be16(frame, kEthernetTypeAt) == kEthernetVlan;
 }
 
-/* Bytes of the tags in front of what a frame carries, kMaxTags at most: any
- * other counts as carried. */
-[[nodiscard]] inline size_t
-tags_size(Bytes frame)
-{
-    size_t size = 0;
-    while (size < kMaxTagsSize &&
-           frame.size() >= kEthernetHeader + size + kVlanTagSize) {
-        uint16_t type = load_be16(frame, kEthernetTypeAt + size);
-        if (type != kEthernetVlan && type != kEthernetServiceVlan) {
-            break;
-        }
-        size += kVlanTagSize;
-    }
-    return size;
-}
-
 /* A frame with at least a header, and no longer than an L3 MTU of `mtu`
- * allows; tags do not count. */
+ * allows; a tag does not count. */
 [[nodiscard]] inline bool
 fits_mtu(Bytes frame, uint32_t mtu)
 {
+    size_t tag = is_tagged(frame) ? kVlanTagSize : 0;
     return frame.size() >= kEthernetHeader &&
-           frame.size() - tags_size(frame) <= kEthernetHeader + mtu;
+           frame.size() - tag <= kEthernetHeader + mtu;
 }
 
 } // namespace netvsc::host

@@ -21,8 +21,7 @@ constexpr uint32_t kSmallestMtu = 1500;
 uint32_t
 ReceiveBuffer::suballoc_size_for(uint32_t mtu)
 {
-    size_t frame_size =
-        std::max(mtu, kSmallestMtu) + kEthernetHeader + kMaxTagsSize;
+    size_t frame_size = std::max(mtu, kSmallestMtu) + kEthernetHeader;
     return static_cast<uint32_t>(
         round_up(kDataAt + frame_size + kTail, wire::kRingUnit));
 }

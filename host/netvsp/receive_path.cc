@@ -126,8 +126,7 @@ ReceivePath::place(const WireFrame &wire_frame, uint32_t index,
 {
     MutableBytes frame = wire_frame.bytes;
     MessageHead head;
-    /* The host always strips an outer 802.1Q tag (E.7): the addresses move
-     * over it. */
+    /* The host always strips the tag (E.7): the addresses move over it. */
     if (is_tagged(frame)) {
         auto tci = load_be16(frame, kEthernetTypeAt + sizeof(uint16_t));
         head.add_info(rndis::kPpiVlan, vlan_value(tci));
@@ -135,12 +134,9 @@ ReceivePath::place(const WireFrame &wire_frame, uint32_t index,
                      kEthernetTypeAt);
         frame = frame.subspan(kVlanTagSize);
     }
-    bool fragment = nic_.verify_fragments && is_fragment(frame);
-    if (wire_frame.checksum_good || fragment) {
+    if (wire_frame.checksum_good) {
         bool ipv4 = load_be16(frame, kEthernetTypeAt) == kEthernetIpv4;
-        ChecksumVerdict verdict =
-            fragment ? classify_fragment(frame) : classify_good_frame(frame);
-        head.add_verdict(oids.reportable(verdict, ipv4));
+        head.add_verdict(oids.reportable(classify_good_frame(frame), ipv4));
     }
 
     if (choice.info) {

@@ -248,7 +248,7 @@ TransmitPath::parse_packet(Bytes bytes, uint32_t at, Frame &frame)
     if (data < sizeof packet || data > bytes.size() ||
         packet.data_length > bytes.size() - data ||
         packet.data_length < kEthernetHeader ||
-        packet.data_length > agreement_.mtu + kEthernetHeader + kMaxTagsSize) {
+        packet.data_length > agreement_.mtu + kEthernetHeader + kVlanTagSize) {
         return false;
     }
     frame.packet_at = at;
@@ -265,12 +265,7 @@ TransmitPath::parse_packet(Bytes bytes, uint32_t at, Frame &frame)
         return false;
     }
     frame.head_end = static_cast<uint32_t>(at + info + packet.ppi_length);
-    if (!parse_info(bytes.subspan(info, packet.ppi_length), frame)) {
-        return false;
-    }
-    /* Its outer tag may be in the element. */
-    return frame.data_size + (frame.tci ? kVlanTagSize : 0) <=
-           agreement_.mtu + kEthernetHeader + kMaxTagsSize;
+    return parse_info(bytes.subspan(info, packet.ppi_length), frame);
 }
 
 bool

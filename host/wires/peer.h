@@ -7,7 +7,6 @@
 #include <string>
 #include <vector>
 
-#include "host/base/ethernet.h"
 #include "host/base/unique_fd.h"
 #include "host/wires/backend.h"
 
@@ -38,7 +37,7 @@ private:
     struct Slot {
         uint32_t size;
         bool checksum_good;
-        std::byte bytes[kMaxMtu + kEthernetHeader + kMaxTagsSize];
+        std::byte bytes[kMaxMtu + 14 + 4]; /* Header and one VLAN tag. */
     };
     /* A power of two; about what a tap device queues. */
     static constexpr uint32_t kSlots = 512;

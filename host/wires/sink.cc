@@ -6,7 +6,7 @@
 namespace netvsc::host {
 
 /* The longest that a guest can send: a tag in the frame and one beside it. */
-Sink::Sink() : copy_(kMaxMtu + kEthernetHeader + kMaxTagsSize) {}
+Sink::Sink() : copy_(kMaxMtu + kEthernetHeader + 2 * kVlanTagSize) {}
 
 void
 Sink::check(Bytes frame, const ChecksumRequest &request)

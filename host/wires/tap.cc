@@ -18,7 +18,7 @@ namespace {
 /* The longest thing that a tap hands over without segmentation offload is an
  * MTU's frame; an operator may raise the MTU behind our back, and the whole
  * frame must be read to be dropped. */
-constexpr size_t kLongestFrame = 65536 + kEthernetHeader + kMaxTagsSize;
+constexpr size_t kLongestFrame = 65536 + kEthernetHeader + kVlanTagSize;
 
 /* Precedes each frame (virtio 1.0, 5.1.6); <linux/virtio_net.h> is no C++. */
 struct VirtioHeader {

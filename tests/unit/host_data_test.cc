@@ -97,131 +97,6 @@ TEST_F(HostData, SaysNothingAboutAChecksumThatNobodyChecked)
     EXPECT_EQ(load<uint32_t>(messages[0], 32), 0u);
 }
 
-/* Tags on top of the MTU: two at most, of either type. */
-constexpr const char *kTags[] = {
-    "",
-    "8100a064",
-    "88a80064",
-    "88a80064 8100a065",
-    "8100a064 8100a065",
-    "8100a064 88a80065",
-    "88a80064 88a80065",
-};
-
-TEST_F(HostData, HasRoomForTwoTagsTowardsTheGuest)
-{
-    for (const char *tags : kTags) {
-        SCOPED_TRACE(tags);
-        Buffer frame = tagged(plain_frame(1514), tags);
-        uint64_t dropped = guest.counters.rx.dropped_oversize;
-        guest.backend.waiting.push_back(frame);
-        guest.backend.waiting.push_back(tagged(plain_frame(1515), tags));
-        guest.serve();
-        std::vector<Buffer> messages = guest.receive();
-        ASSERT_EQ(messages.size(), 1u);
-        EXPECT_EQ(guest.counters.rx.dropped_oversize, dropped + 1);
-        /* An outer 802.1Q tag goes into the element. */
-        bool stripped = std::string_view(tags).starts_with("8100");
-        EXPECT_EQ(load<uint32_t>(messages[0], 32), stripped ? 16u : 0u);
-        if (stripped) {
-            frame.erase(frame.begin() + 12, frame.begin() + 16);
-        }
-        EXPECT_EQ(to_hex(Bytes(messages[0]).subspan(256)), to_hex(frame));
-    }
-    /* A third is no tag any more. */
-    guest.backend.waiting.push_back(
-        tagged(plain_frame(1514), "88a80064 8100a065 8100a066"));
-    guest.serve();
-    EXPECT_TRUE(guest.receive().empty());
-}
-
-TEST_F(HostData, TakesTwoTagsFromTheGuest)
-{
-    for (const char *tags : kTags) {
-        SCOPED_TRACE(tags);
-        guest.backend.sent.clear();
-        Buffer frame = tagged(plain_frame(1514), tags);
-        EXPECT_EQ(guest.data(rndis_packet(frame)), kSuccess);
-        ASSERT_EQ(guest.backend.sent.size(), 1u);
-        EXPECT_EQ(to_hex(guest.backend.sent[0]), to_hex(frame));
-    }
-    /* The outer one in the element: priority 5, id 100. */
-    Buffer frame = tagged(plain_frame(1514), "88a80065");
-    EXPECT_EQ(guest.data(rndis_packet(frame, info_element(6, 0x645))),
-              kSuccess);
-    EXPECT_EQ(to_hex(guest.backend.sent.back()),
-              to_hex(tagged(plain_frame(1514), "8100a064 88a80065")));
-}
-
-/* A part of a datagram of TCP or UDP; IPv6 with a fragment header. */
-Buffer
-fragment(bool ipv4, uint8_t protocol, uint16_t offset)
-{
-    Message frame;
-    frame.bytes(from_hex("00155d000001 020000000002"));
-    auto be16 = [&](unsigned value) {
-        frame.u8(static_cast<uint8_t>(value >> 8));
-        frame.u8(static_cast<uint8_t>(value));
-    };
-    if (ipv4) {
-        frame.bytes(from_hex("0800 4500 0034 1234"));
-        be16(offset / 8u | (offset ? 0 : 0x2000));
-        frame.u8(64).u8(protocol).bytes(from_hex("0000 c0000201 c0000202"));
-    } else {
-        frame.bytes(from_hex("86dd 60000000 0028 2c 40"
-                             "20010db8000000000000000000000001"
-                             "20010db8000000000000000000000002"));
-        frame.u8(protocol).u8(0);
-        be16(offset | (offset ? 0u : 1u));
-        frame.u32(77);
-    }
-    return frame.zeros(32).buffer();
-}
-
-/* The checksum element of the one frame that came; 0 without. */
-uint32_t
-verdict(Guest &guest)
-{
-    guest.serve();
-    std::vector<Buffer> messages = guest.receive();
-    if (messages.size() != 1) {
-        ADD_FAILURE() << messages.size() << " frames came";
-        return 0;
-    }
-    return load<uint32_t>(messages[0], 32) ? load<uint32_t>(messages[0], 56)
-                                           : 0;
-}
-
-TEST(HostDataFragments, AreMarkedAsVerifiedOnlyWhenAsked)
-{
-    constexpr uint32_t kTcpGood = 0x8, kUdpGood = 0x10;
-    Guest honest;
-    honest.attach();
-    Guest lying("verify-fragments=yes");
-    lying.attach();
-    for (bool ipv4 : {true, false}) {
-        for (uint16_t offset : {0, 64}) {
-            for (uint8_t protocol : {6, 17, 50}) {
-                for (bool good : {false, true}) {
-                    Buffer frame = fragment(ipv4, protocol, offset);
-                    honest.backend.waiting_are_good = good;
-                    honest.backend.waiting.push_back(frame);
-                    EXPECT_EQ(verdict(honest), 0u);
-                    lying.backend.waiting_are_good = good;
-                    lying.backend.waiting.push_back(frame);
-                    EXPECT_EQ(verdict(lying), protocol == 6    ? kTcpGood
-                                              : protocol == 17 ? kUdpGood
-                                                               : 0);
-                }
-            }
-        }
-    }
-    /* Whole datagrams are as ever. */
-    lying.backend.waiting_are_good = false;
-    lying.backend.waiting.push_back(udp_frame());
-    EXPECT_EQ(verdict(lying), 0u);
-}
-
 TEST_F(HostData, SharesATransferPacketAndItsCompletion)
 {
     for (int i = 0; i < 5; i++) {
@@ -603,10 +478,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadMessage{"ChecksumOffsetBeyondTheFrame",
                    with_info(0, 60u << 16 | 5).buffer()},
         BadMessage{"FrameLongerThanTheMtu",
-                   rndis_packet(plain_frame(1523)).buffer()},
-        BadMessage{
-            "FrameLongerThanTheMtuByATagInTheElement",
-            rndis_packet(plain_frame(1519), info_element(6, 0x40)).buffer()},
+                   rndis_packet(plain_frame(1519)).buffer()},
         BadMessage{"MorePacketsThanAllowed",
                    [] {
                        Message message;
