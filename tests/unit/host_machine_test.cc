@@ -684,7 +684,13 @@ TEST_F(HostMachine, ShowsSubchannelsAsTheKernelDoes)
         EXPECT_TRUE(monitors.insert(contents(channel / "monitor_id")).second);
     }
     /* All relids are apart: four lines here, and another NIC's. */
-    std::string lines = contents(device() / "channel_vp_mapping");
+    std::string lines;
+    auto mapped = std::chrono::steady_clock::now() +
+                  std::chrono::milliseconds(kPatienceMs);
+    do {
+        lines = contents(device() / "channel_vp_mapping");
+    } while (std::count(lines.begin(), lines.end(), '\n') < 4 &&
+             std::chrono::steady_clock::now() < mapped);
     EXPECT_EQ(std::count(lines.begin(), lines.end(), '\n'), 4);
     EXPECT_FALSE(
         fs::exists(device() / "channels" / contents(device(kSecond) / "id")));
