@@ -24,7 +24,7 @@ const netvsc_glue kGlue = {
     .request_reconfigure = [](void *) { reconfigure_wanted = true; },
     .status_changed = [](void *) {},
     .is_removed = [](void *) { return false; },
-    .log = [](netvsc_log_level, const char *, const char *) {},
+    .log = [](void *, netvsc_log_level, const char *, const char *) {},
 };
 
 class Netvsc final : public PollingContender {
