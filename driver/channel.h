@@ -21,7 +21,7 @@
 
 namespace netvsc {
 
-/* Tells the host that a ring became non-empty (reference C.5). */
+/* Tells the host that a ring became non-empty (C.5). */
 class HostSignal {
 public:
     /* By the channel's bit in the monitor page; without a monitor id, by its
@@ -46,7 +46,7 @@ struct Completion {
 using CompletionPacket = std::array<uint64_t, 3>;
 
 /* Ring packets that one poll takes at the most, so that a host which refills
- * as fast as we drain cannot keep a PMD thread (peers.md 4b). */
+ * as fast as we drain cannot keep a PMD thread. */
 inline constexpr unsigned kMaxPacketsPerPoll = 64;
 
 /* Room in the outgoing ring that only receive completions use: enough for

@@ -1,4 +1,4 @@
-/* Guest end of a VMBus ring buffer (reference A).
+/* Guest end of a VMBus ring buffer (A).
  *
  * RingReader consumes the host-to-guest ring, RingWriter produces the
  * guest-to-host ring.  Both work on memory that the host writes at any time:

@@ -1,4 +1,4 @@
-/* Transmit queue: fills send sections and publishes them (reference E.9). */
+/* Transmit queue: fills send sections and publishes them (E.9). */
 
 #pragma once
 

@@ -70,7 +70,7 @@ struct NicConfig {
 
     uint32_t receive_buffer = wire::kUioReceiveBufferSize;
     uint32_t send_buffer = wire::kUioSendBufferSize;
-    /* Defaults from here on are openvmm's (design, fixed names). */
+    /* Defaults from here on are openvmm's. */
     uint32_t section_size = 6144;
     uint32_t packets_per_message = 8;
     uint32_t alignment_shift = 3;

@@ -11,7 +11,7 @@
 
 namespace netvsc::provider {
 
-/* Queues that a host can have: its NDIS table counts to 64 (roadmap). */
+/* Queues that a host can have: its NDIS table counts to 64. */
 inline constexpr unsigned kMaxRxQueues = 64;
 
 struct Option {

@@ -1,4 +1,4 @@
-/* NVSP, the network virtual service protocol (reference D). */
+/* NVSP, the network virtual service protocol (D). */
 
 #pragma once
 

@@ -1,5 +1,5 @@
 /* Internet checksums of frames: finished for a guest that asked the host to,
- * checked before the host says that one is good (reference E.5). */
+ * checked before the host says that one is good (E.5). */
 
 #pragma once
 

@@ -1,5 +1,5 @@
 /* One session of a NIC: the network virtual service provider that answers a
- * guest from OPENCHANNEL to close (reference D).
+ * guest from OPENCHANNEL to close (D).
  *
  * It owns everything a session has (channels, buffers, ledgers, RNDIS device),
  * so that a session that ends takes all of it along and the next one starts

@@ -1,5 +1,5 @@
 /* The sub-channels of a session, from the guest's request to their end
- * (reference D.7). */
+ * (D.7). */
 
 #include "host/netvsp/netvsp.h"
 

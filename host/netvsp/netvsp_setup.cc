@@ -1,5 +1,5 @@
 /* NVSP's messages other than RNDIS_PKT: versions, buffers, sub-channels
- * (reference D.2 to D.9), in protocol order. */
+ * (D.2 to D.9), in protocol order. */
 
 #include <algorithm>
 

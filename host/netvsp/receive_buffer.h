@@ -1,5 +1,5 @@
 /* The guest's receive buffer, which all channels of a session share: its
- * sub-allocations and the ledger of them (reference D.5, G.1). */
+ * sub-allocations and the ledger of them (D.5, G.1). */
 
 #pragma once
 

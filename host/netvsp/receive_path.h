@@ -1,6 +1,6 @@
 /* Host to guest on one channel: frames and control messages become RNDIS
  * messages in sub-allocations of the receive buffer, several for each
- * transfer-pages packet (reference D.6, E.10). */
+ * transfer-pages packet (D.6, E.10). */
 
 #pragma once
 

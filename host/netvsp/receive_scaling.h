@@ -1,5 +1,5 @@
 /* Receive-side scaling: which channel a frame for the guest takes, by its
- * Toeplitz hash and the guest's indirection table (reference F.5). */
+ * Toeplitz hash and the guest's indirection table (F.5). */
 
 #pragma once
 

@@ -1,4 +1,4 @@
-/* The numbers that tell the channels of a VM apart (reference B.8).  Any
+/* The numbers that tell the channels of a VM apart (B.8).  Any
  * thread: NICs offer sub-channels by themselves. */
 
 #pragma once

@@ -1,5 +1,5 @@
 /* A sub-channel of a UIO device: its directory in the tree, and the file that
- * holds its rings (reference C.6).
+ * holds its rings (C.6).
  *
  * The kernel opens a sub-channel by itself as soon as it is offered.  First
  * its directory appears, then, when it is open, the file `ring` in there,

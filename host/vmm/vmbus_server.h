@@ -1,5 +1,5 @@
 /* The host's end of the VMBus: what a guest's kernel asks before and besides
- * the rings, and the offers that it is made (reference B.5, B.6).
+ * the rings, and the offers that it is made (B.5, B.6).
  *
  * All of it runs on the bus's thread.  Nothing waits for the guest, and
  * whatever the guest says, the host keeps a bounded amount of it. */

@@ -41,7 +41,7 @@ namespace {
 using namespace netvsc::wire;
 using namespace netvsc::wire::uio_socket;
 
-/* UIO gives map N at the file offset of N pages (reference C.3). */
+/* UIO gives map N at the file offset of N pages (C.3). */
 constexpr off_t kMapStep = 4096;
 
 /* File descriptors above are never ours: testpmd has a few dozen. */

@@ -1,5 +1,5 @@
 /* Attach: the exact conversation with a host by the book, with older ones and
- * with talkative ones (reference D.4, D.5, E.2, F.2). */
+ * with talkative ones (D.4, D.5, E.2, F.2). */
 
 #include <thread>
 

@@ -1,5 +1,5 @@
 /* Ring buffers: reader and writer alone, against memory made by hand
- * (reference A). */
+ * (A). */
 
 #include <memory>
 #include <numeric>

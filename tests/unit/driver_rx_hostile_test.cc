@@ -1,5 +1,5 @@
 /* Receive queue against a hostile host: malformed packets and ranges, no room
- * for completions, broken rings (reference G, peers.md 4a). */
+ * for completions, broken rings (G). */
 
 #include <functional>
 

@@ -1,5 +1,5 @@
 /* Receive queue: what the host writes to the inbound ring, and what goes
- * back (reference D.6, E.10, G). */
+ * back (D.6, E.10, G). */
 
 #include <functional>
 

@@ -1,4 +1,4 @@
-/* Finding a NIC below the system root (reference C.2, C.3), and what the
+/* Finding a NIC below the system root (C.2, C.3), and what the
  * operator reads when it is not usable.  driver_main.cc made the root. */
 
 #include <algorithm>

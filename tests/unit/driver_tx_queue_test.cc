@@ -1,4 +1,4 @@
-/* Transmit queue: aggregation (reference E.9), back-pressure, partial
+/* Transmit queue: aggregation (E.9), back-pressure, partial
  * publication; and the channel underneath. */
 
 #include <memory>

@@ -1,4 +1,4 @@
-/* The worked examples of reference J that the driver emits or reads, byte
+/* The worked examples (J) that the driver emits or reads, byte
  * for byte.  Those of the attach are in driver_attach_test.cc. */
 
 #include <gmock/gmock.h>

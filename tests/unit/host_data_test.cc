@@ -1,5 +1,5 @@
 /* Frames in both directions: what the host puts into the receive buffer, and
- * what it takes or refuses from a guest (reference E and G.4). */
+ * what it takes or refuses from a guest (E and G.4). */
 
 #include <gtest/gtest.h>
 

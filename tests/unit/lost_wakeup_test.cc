@@ -1,5 +1,5 @@
 /* Lost wake-ups: both ends of a ring on the same memory, each sleeping as
- * soon as the rules of reference A.8 to A.10 allow.
+ * soon as the rules of A.8 to A.10 allow.
  *
  * When a full barrier is missing, sooner or later one end goes to sleep just
  * as the other decides that it need not be woken: the round never ends and
